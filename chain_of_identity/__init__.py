@@ -1,0 +1,1 @@
+"""Whose material it is: labels, scans, proofs and genealogy."""

@@ -1,0 +1,226 @@
+"""The identity gate: no proof, no movement.
+
+``IdentityGate`` is the only maker of ``ProvenContainer``, by ``verify(scan)`` and by
+``carry(proof)``. It reads no scanner and writes no record: scans come in as values, what
+is known of containers comes in as a ``Register``, and the engine journals what it
+answers. A proof holds for one container, at one place, for one phase.
+
+It guards against mistakes, not malice; malice is met by signatures and the journal.
+Follows design section 10; 21 CFR 1271.290(b); hazards H1 and H3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from orchestrator.kernel.errors import IdentityRefusedError
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CoiId,
+    ContainerId,
+    EquipmentId,
+    PhasePath,
+    PlaceId,
+)
+
+_MADE_BY_GATE: Final = object()
+
+
+class Break(StrEnum):
+    """What ends the unbroken line from a scan to a later use."""
+
+    DISCONNECTED = "disconnected"
+    OPENED = "opened"
+    MOVED_UNSCANNED = "moved unscanned"
+    OCCUPANCY_UNKNOWN = "occupancy unknown"
+    RESTART = "restart"
+
+
+BREAKS: Final[Mapping[Break, str]] = {
+    Break.DISCONNECTED: "it was parted from its kit since",
+    Break.OPENED: "it was opened since",
+    Break.MOVED_UNSCANNED: "it was moved by hand since, and not scanned where it came to",
+    Break.OCCUPANCY_UNKNOWN: "what stood at its place became unknown since",
+    Break.RESTART: "the software was restarted since",
+}
+"""Each of these breaks carried identity; only a fresh scan mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerScan:
+    """What one scanner read off one label, at one place; ``seq`` is the scan's event."""
+
+    label: str
+    place: PlaceId
+    scanner: EquipmentId
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenContainer:
+    """A container shown to belong to ``batch``, at ``place``. Only the gate makes one.
+
+    ``rests_on`` is ``"scanned"`` or ``"carried from <event>"``; ``since`` is the event
+    of the scan that it rests on in the end.
+    """
+
+    batch: BatchId
+    container: ContainerId
+    coi: CoiId
+    place: PlaceId
+    path: PhasePath
+    rests_on: str
+    since: int
+    made_by: InitVar[object]  # never stored, so dataclasses.replace can't make one either
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _MADE_BY_GATE:
+            raise TypeError("ask the IdentityGate for a ProvenContainer")
+
+
+class Register(Protocol):
+    """What is known of containers, places and their therapy events."""
+
+    def container_labelled(self, label: str) -> ContainerId | None:
+        """Return the container that carries this label, or None if none is known."""
+        ...
+
+    def coi_of_container(self, container: ContainerId) -> CoiId | None:
+        """Return whose container it is; None for reagents and unassigned ones."""
+        ...
+
+    def coi_of_place(self, place: PlaceId) -> CoiId | None:
+        """Return whose lease the place is under, or None if nobody's."""
+        ...
+
+    def batch_of_container(self, container: ContainerId) -> BatchId | None:
+        """Return the batch that the container was bound to."""
+        ...
+
+    def is_quarantined(self, container: ContainerId) -> bool:
+        """Return whether quality must decide before anybody touches it."""
+        ...
+
+    def broken_since(self, container: ContainerId, seq: int) -> Break | None:
+        """Return the first break of the container's identity after event ``seq``."""
+        ...
+
+
+class IdentityGate:
+    """Compares what was scanned with what this batch needs here and now."""
+
+    def __init__(self, batch: BatchId, coi: CoiId, register: Register) -> None:
+        self._batch = batch
+        self._coi = coi
+        self._register = register
+
+    def verify(
+        self, scan: ContainerScan, *, expected: ContainerId, path: PhasePath, seq: int
+    ) -> ProvenContainer:
+        """Return the proof that the scanned container is the expected one.
+
+        Patient material, kit, place and label must all resolve to this batch's therapy
+        event (IDC-05). ``seq`` is the event under which the scan is journaled.
+
+        Raises:
+            IdentityRefusedError: One of them differs. Nothing has moved. The message
+                never shows another patient's identifier.
+        """
+        where = f"{scan.place}: scanned label"
+        found = self._register.container_labelled(scan.label)
+        if found is None:
+            raise IdentityRefusedError(
+                where,
+                why="no container with this label was received",
+                do_next=f"Put it aside, and scan {expected}",
+            )
+        coi = self._register.coi_of_container(found)
+        if coi is not None and coi != self._coi:
+            raise IdentityRefusedError(
+                where,
+                why=f"it belongs to another patient than batch {self._batch}",
+                do_next="Leave it unconnected, quarantine it and call quality assurance",
+            )
+        if found != expected:
+            raise IdentityRefusedError(
+                where,
+                why=f"it is {found}; this step needs {expected}",
+                do_next=f"Put {found} back and scan {expected}",
+            )
+        self._refuse_unfit(expected, scan.place, where)
+        return ProvenContainer(
+            self._batch, expected, self._coi, scan.place, path, "scanned", seq, _MADE_BY_GATE
+        )
+
+    def recall(
+        self,
+        container: ContainerId,
+        *,
+        place: PlaceId,
+        path: PhasePath,
+        rests_on: str,
+        since: int,
+    ) -> ProvenContainer:
+        """Return the proof that the record of this phase holds.
+
+        It is worth what ``BREAKS`` leaves of it: one from before a restart is spent, and
+        the actor asks for a fresh scan before anything moves by it.
+        """
+        return ProvenContainer(
+            self._batch, container, self._coi, place, path, rests_on, since, _MADE_BY_GATE
+        )
+
+    def carry(
+        self, proof: ProvenContainer, *, place: PlaceId, path: PhasePath, seq: int
+    ) -> ProvenContainer:
+        """Return a proof for a later phase, resting on an earlier one.
+
+        Raises:
+            IdentityRefusedError: Something of ``BREAKS`` came between. Nothing has
+                moved; scan the container.
+        """
+        where = f"{place}: {proof.container}"
+        if proof.batch != self._batch:
+            raise IdentityRefusedError(
+                where, why="the proof is another batch's", do_next=f"Scan {proof.container}"
+            )
+        broken = self._register.broken_since(proof.container, proof.since)
+        if broken is not None:
+            raise IdentityRefusedError(
+                where, why=BREAKS[broken], do_next=f"Scan {proof.container} at {place}"
+            )
+        self._refuse_unfit(proof.container, place, where)
+        return ProvenContainer(
+            self._batch,
+            proof.container,
+            self._coi,
+            place,
+            path,
+            f"carried from {proof.since}",
+            proof.since,
+            _MADE_BY_GATE,
+        )
+
+    def _refuse_unfit(self, container: ContainerId, place: PlaceId, where: str) -> None:
+        owner = self._register.batch_of_container(container)
+        if owner is not None and owner != self._batch:
+            raise IdentityRefusedError(
+                where,
+                why="it was bound to another batch",
+                do_next="Put it back and call quality assurance",
+            )
+        if self._register.is_quarantined(container):
+            raise IdentityRefusedError(
+                where,
+                why=f"{container} is in quarantine",
+                do_next="Have quality assurance decide before anybody touches it",
+            )
+        slot = self._register.coi_of_place(place)
+        if slot is not None and slot != self._coi:
+            raise IdentityRefusedError(
+                where,
+                why=f"{place} is held for another patient",
+                do_next="Take the container to its own place, and call quality assurance",
+            )

@@ -1,0 +1,1 @@
+"""Identifier schemes; each passes the same suite."""

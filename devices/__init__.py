@@ -1,0 +1,1 @@
+"""Instruments: what they promise, what they speak and over which wires."""

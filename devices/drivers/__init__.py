@@ -1,0 +1,1 @@
+"""Drivers: one model's language in each file."""

@@ -1,0 +1,180 @@
+r"""Driver of a barcode scanner that sends each label as a line.
+
+Source: Honeywell N86 series manual, 10-4 (trigger commands). From the published manual;
+not tried on hardware.
+
+    scan      <label>\r   or   <label>\r\n     unasked, at any time
+    SYN T CR  (16 54 0D)  scan until a label is read or the scanner's own time is over
+    SYN U CR  (16 55 0D)  stop scanning
+
+A fixed scanner is triggered by the host and must stand in manual trigger mode; a hand
+scanner is triggered by a person and waited for. A label that came before the question
+doesn't count. What isn't printable ASCII (and the group separator of GS1), or is longer
+than this cell's labels, is refused as an unreadable scan and never shown as it came.
+
+A scanner carries out no acts, has nothing to quiet and needs no witness.
+
+Unconfirmed: the trigger commands on scanners of other makers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field
+
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered
+from devices.interfaces.driver import DeviceIdentity, Settled, Standing
+from devices.interfaces.scanning import LabelRead
+from devices.sheets.sheet import sheet_of
+from devices.transport.conversation import Conversation, lines
+from devices.transport.transport import LineClosedError
+from orchestrator.kernel.acts import Act, Facts, Quieten, Reading
+from orchestrator.kernel.errors import OutcomeUnknownError, RefusedError
+from orchestrator.kernel.frozen import Frozen
+from orchestrator.kernel.identifiers import LabelText
+from orchestrator.kernel.quantities import Duration, second
+
+if TYPE_CHECKING:
+    from devices.transport.transport import Transport
+    from orchestrator.kernel.identifiers import CommandId, EquipmentId
+
+SHEET: Final = "serial_scanner"
+
+SCAN: Final = b"\x16T\r"
+STOP_SCANNING: Final = b"\x16U\r"
+
+
+class Settings(Frozen):
+    """What the process cell file says of one scanner."""
+
+    triggered: bool = Field(description="True: fixed, triggered by the host; False: by hand")
+    label_length_max: int = Field(ge=1, le=400, description="The cell's longest label")
+
+
+class SerialScanner:
+    """One scanner on one line. Implements ``Driver`` for ``scanning``."""
+
+    def __init__(self, transport: Transport, *, equipment: EquipmentId, settings: Settings) -> None:
+        """Take over the line.
+
+        Args:
+            transport: The scanner's line.
+            equipment: Its name in the process cell.
+            settings: Who triggers it, and how long labels are.
+        """
+        self._equipment = equipment
+        self._settings = settings
+        self._line = Conversation(
+            transport, lines(b"\r"), is_unasked=bool, on_unasked=self._take_label
+        )
+        self._read_within_s = sheet_of(SHEET).figure("read_within", Duration).to(second)
+        self._asked: asyncio.Future[bytes] | None = None
+
+    @property
+    def equipment(self) -> EquipmentId:
+        return self._equipment
+
+    @property
+    def model(self) -> str:
+        return SHEET
+
+    @property
+    def only_acts_change(self) -> Facts:
+        return {}
+
+    async def run(self) -> None:
+        await self._line.run()
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_exception(self._gone())
+
+    async def identify(self) -> DeviceIdentity:
+        """Return the model alone: a scanner on a line says nothing of itself."""
+        return DeviceIdentity(model=SHEET)
+
+    async def standing(self) -> Standing:
+        return Standing(values={})
+
+    async def prepare(self, act: Act) -> None:
+        raise not_offered(self._equipment, act.kind)
+
+    async def trigger(self, act: Act, command: CommandId) -> None:
+        raise not_offered(self._equipment, act.kind)
+
+    async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
+        raise not_offered(self._equipment, act.kind)
+
+    async def effect_of(self, act: Act, command: CommandId, before: Standing) -> Settled:
+        raise not_offered(self._equipment, act.kind)
+
+    async def quieten(self, how: Quieten) -> None:
+        """Do nothing: a scanner moves nothing."""
+        del how
+
+    async def read(self, reading: Reading) -> str:
+        """Return the next label: of a fixed scanner soon, of a hand scanner when it comes.
+
+        Raises:
+            RefusedError: The scan isn't a readable label. Scan again.
+            OutcomeUnknownError: The fixed scanner sees no label, or the line is closed.
+        """
+        if not isinstance(reading, LabelRead):
+            raise not_offered(self._equipment, reading.kind)
+        if self._line.closed:
+            raise self._gone()
+        assert self._asked is None, f"{self._equipment}: asked for two labels at once"
+        self._asked = asyncio.get_running_loop().create_future()
+        try:
+            scanned = await (self._by_trigger() if self._settings.triggered else self._asked)
+        except LineClosedError as closed:
+            raise self._gone() from closed
+        finally:
+            self._asked = None
+        return self._readable(scanned)
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    async def _by_trigger(self) -> bytes:
+        assert self._asked is not None, "triggered without a question"
+        for _ in range(READ_ATTEMPTS_MAX):
+            await self._line.tell(SCAN)
+            try:
+                async with asyncio.timeout(self._read_within_s):
+                    return await asyncio.shield(self._asked)
+            except TimeoutError:
+                await self._line.tell(STOP_SCANNING)
+        raise OutcomeUnknownError(
+            f"{self._equipment}: read the label before it",
+            why=f"none was seen in {READ_ATTEMPTS_MAX} attempts",
+            do_next="Turn the label to the scanner, or scan it by hand",
+        )
+
+    def _take_label(self, frame: bytes) -> None:
+        label = frame.strip(b"\n")
+        if label and self._asked is not None and not self._asked.done():
+            self._asked.set_result(label)
+
+    def _readable(self, scanned: bytes) -> str:
+        try:
+            label = LabelText(scanned.decode("ascii"))
+        except ValueError:  # UnicodeDecodeError is one
+            why = "it holds signs that no label of this product has"
+        else:
+            if len(label) <= self._settings.label_length_max:
+                return str(label)
+            why = f"it has {len(label)} signs; labels here have at most "
+            why += str(self._settings.label_length_max)
+        raise RefusedError(
+            f"{self._equipment}: read a label",
+            why=why,
+            do_next="Scan again; if it stays so, quarantine what bears the label",
+        )
+
+    def _gone(self) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"{self._equipment}: read a label",
+            why="the line is closed",
+            do_next="Check the scanner's cable and power, then resume",
+        )

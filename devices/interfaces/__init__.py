@@ -1,0 +1,1 @@
+"""Capabilities: what every instrument of a kind promises."""

@@ -1,0 +1,1 @@
+"""Kinematics of the arms."""

@@ -1,0 +1,1 @@
+"""Sheets: the qualified limits of each model, with their pages."""

@@ -1,0 +1,1 @@
+"""The engine: states, acts, reconciliation, leases, limits and tasks."""

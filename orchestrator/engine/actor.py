@@ -1,0 +1,396 @@
+"""Carry out one act: permit, intent, attempt, settlement, and the doubt between them.
+
+No attempt without a durable intent that holds what the device showed before. Within an
+attempt the trigger is written once, whatever the reply; doing it again is a new attempt
+with an intent of its own, and only the table in ``kernel.acts`` allows it. Nothing is
+guessed: what the device and the evidence can't tell is held for two people to decide.
+
+Follows design section 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, cast
+
+from chain_of_identity.gate import ProvenContainer
+from devices.interfaces.driver import Driver, Settled, Standing
+from devices.interfaces.valves import InterlockInput
+from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.control import UnitControl
+from orchestrator.engine.core import Core
+from orchestrator.engine.interlocks.all_interlocks import refusals
+from orchestrator.engine.interlocks.outside_act import differences
+from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.state import AttemptState, BatchState, WordState
+from orchestrator.journal.events import (
+    ActOverdue,
+    ActRefused,
+    AttemptFailed,
+    AttemptIntended,
+    AttemptSettled,
+    AttemptUncertain,
+    EquipmentQuieted,
+    OutsideActSeen,
+)
+from orchestrator.kernel.acts import (
+    Act,
+    AllDone,
+    CannotTell,
+    Effect,
+    EffectReport,
+    Facts,
+    NextStep,
+    NothingDone,
+    OnInterruption,
+    PartDone,
+    evidence_name,
+    next_step,
+)
+from orchestrator.kernel.errors import FailedError, ProcessError, RefusedError, UncertainError
+from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath
+from orchestrator.process_cell.config import Module, Unit
+
+FRUITLESS_MOST: Final = 2
+"""After so many attempts that did nothing a person looks before there is another."""
+
+
+class ActingPhase(Protocol):
+    """What the actor needs of the phase that asks for an act."""
+
+    batch: BatchId
+    path: PhasePath
+    control: UnitControl
+
+    async def fresh_proofs(
+        self, number: int, proven: tuple[ProvenContainer, ...]
+    ) -> tuple[ProvenContainer, ...]:
+        """Return the proofs, scanned again where a restart or another break spent them."""
+        ...
+
+    async def hold(self, why: str) -> None:
+        """Hold the unit procedure and return when it was let go on."""
+        ...
+
+    async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
+        """Put an attempt in doubt to two people and return when they have decided."""
+        ...
+
+
+class Actor:
+    """Carries out acts on the instruments of one cell."""
+
+    def __init__(self, core: Core, alarms: Alarms) -> None:
+        self._core = core
+        self._alarms = alarms
+
+    async def carry_out(
+        self, phase: ActingPhase, number: int, act: Act, proven: tuple[ProvenContainer, ...]
+    ) -> Effect:
+        """Return the act's effect over all its attempts, once evidence shows that it is done.
+
+        Raises:
+            StoppedError: The unit procedure was stopped; what was done stands in the record.
+        """
+        core = self._core
+        batch = core.state.batches[phase.batch]
+        unit = core.cell.config.by_unit[batch.units.get(act.unit, act.unit)]
+        module = core.cell.config.module(unit.name, act.capability, act.part)
+        driver = core.drivers[module.equipment]
+        asked = act.model_dump(mode="json")
+        looked_at = 0  # attempts that a person has seen do nothing
+        async with core.lock_of(module.equipment):
+            while True:
+                word = batch.phases[phase.path].words.get(number)
+                attempts = word.attempts if word is not None else []
+                if attempts and attempts[-1].verdict in ("open", "uncertain"):
+                    await self._reconcile(phase, driver, act, attempts[-1])
+                    continue
+                rest = _rest(act, attempts)
+                if rest is None:
+                    return _total(act, attempts)
+                await phase.control.passed()
+                if _fruitless(attempts[looked_at:]):
+                    await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
+                    looked_at = len(attempts)
+                    continue
+                await self._attempt(
+                    phase, number, batch, unit, module, driver, act, asked, rest, proven, word
+                )
+
+    async def _attempt(
+        self,
+        phase: ActingPhase,
+        number: int,
+        batch: BatchState,
+        unit: Unit,
+        module: Module,
+        driver: Driver,
+        act: Act,
+        asked: dict[str, Any],
+        rest: Act,
+        proven: tuple[ProvenContainer, ...],
+        word: WordState | None,
+    ) -> None:
+        core = self._core
+        proofs = await phase.fresh_proofs(number, proven)
+        try:
+            standing = await driver.standing()
+            evidence = await self._evidence(rest, unit)
+            inputs = await self._inputs(unit)
+        except ProcessError as silent:
+            await phase.hold(str(silent))
+            return
+        permit = Permit(
+            state=core.state,
+            batch_name=phase.batch,
+            batch=batch,
+            path=phase.path,
+            phase_started=batch.phases[phase.path].started_seq,
+            act=rest,
+            unit=unit,
+            module=module,
+            proven=proofs,
+            standing=standing,
+            only_acts_change=driver.only_acts_change,
+            inputs=inputs,
+            now=core.clock.utc(),
+        )
+        refused = refusals(permit)
+        if refused:
+            await self._note_outside_acts(module.equipment, driver, standing)
+            await core.record(
+                phase.batch,
+                ActRefused(batch=phase.batch, path=phase.path, word=number, refusals=refused),
+            )
+            await phase.hold("; ".join(refused))
+            return
+        attempt_number = 1 + (len(word.attempts) if word is not None else 0)
+        command = CommandId(f"{phase.batch}/{phase.path}#{number}.{attempt_number}")
+        await core.record(
+            phase.batch,
+            AttemptIntended(
+                batch=phase.batch,
+                path=phase.path,
+                word=number,
+                attempt=attempt_number,
+                command=command,
+                equipment=module.equipment,
+                asked=asked,
+                act=None if rest is act else rest.model_dump(mode="json"),
+                before=standing.values,
+                witness=standing.witness,
+                evidence=evidence,
+                proven=tuple(f"{one.container} {one.rests_on}" for one in proofs),
+            ),
+        )
+        await self._do(phase, unit, module, driver, rest, command, standing, evidence)
+
+    async def _do(
+        self,
+        phase: ActingPhase,
+        unit: Unit,
+        module: Module,
+        driver: Driver,
+        act: Act,
+        command: CommandId,
+        before: Standing,
+        evidence: Facts,
+    ) -> None:
+        """Prepare, trigger and settle one attempt, and record how it ended."""
+        core = self._core
+
+        def quieten() -> None:
+            core.tasks.create_task(self._quieten(module.equipment, driver, act, "a hold came"))
+
+        def overdue() -> None:
+            core.tasks.create_task(self._overdue(phase, act, command))
+
+        late = asyncio.get_running_loop().call_later(act.longest.base / 1000, overdue)
+        try:
+            with phase.control.acting(quieten):
+                await driver.prepare(act)
+                await driver.trigger(act, command)
+                settled = await driver.settle(act, command, before)
+            after = await self._evidence(act, unit)
+        except (RefusedError, FailedError) as failed:
+            await core.record(
+                phase.batch,
+                AttemptFailed(batch=phase.batch, command=command, error=failed.as_record()),
+            )
+            await phase.hold(str(failed))
+            return
+        except UncertainError:
+            return  # the attempt stays open; the next look reconciles it
+        finally:
+            late.cancel()
+        report = act.judge(settled.report, evidence, after)
+        cut_short = isinstance(report, PartDone) and act.on_interruption is OnInterruption.HOLD
+        if isinstance(report, CannotTell) or cut_short:
+            await self._leave_in_doubt(phase, command, report.why, settled.standing, after)
+            return
+        await self._settle(phase, command, report, settled.standing, after)
+        if isinstance(report, AllDone) or phase.control.waits:
+            return
+        await phase.hold(f"{module.equipment}: {act.kind} ended early: {report.why}")
+
+    async def _reconcile(
+        self, phase: ActingPhase, driver: Driver, act: Act, attempt: AttemptState
+    ) -> None:
+        """Find out what an interrupted attempt did: quiet, wait, ask, weigh, or put to people."""
+        core = self._core
+        tried = Act.kinds[act.kind].model_validate(attempt.act)
+        command = CommandId(attempt.command)
+        if attempt.verdict == "uncertain":
+            await phase.ask_what_was_done(attempt, tried, attempt.why)
+            return
+        unit = core.cell.config.by_unit[
+            core.state.batches[phase.batch].units.get(act.unit, act.unit)
+        ]
+        await self._quieten(attempt.equipment, driver, tried, "an attempt was interrupted")
+        before = Standing(values=attempt.before, witness=attempt.witness)
+        after: Facts = {}
+        try:
+            settled = await driver.effect_of(tried, command, before)
+            after = await self._evidence(tried, unit)
+        except ProcessError as silent:
+            settled = Settled(report=CannotTell(why=str(silent)), standing=before)
+        report = tried.judge(settled.report, attempt.evidence, after)
+        if next_step(report, tried.on_interruption) is NextStep.HOLD:
+            why = report.why if not isinstance(report, AllDone) else ""
+            await self._leave_in_doubt(phase, command, why, settled.standing, after)
+            return
+        await self._settle(phase, command, report, settled.standing, after)
+
+    async def _settle(
+        self,
+        phase: ActingPhase,
+        command: CommandId,
+        report: EffectReport,
+        standing: Standing,
+        evidence: Facts,
+    ) -> None:
+        if isinstance(report, CannotTell):
+            raise AssertionError("doubt is not settled")
+        effect = Effect(done="") if isinstance(report, NothingDone) else report.effect
+        await self._core.record(
+            phase.batch,
+            AttemptSettled(
+                batch=phase.batch,
+                command=command,
+                verdict=report.verdict,
+                done=effect.done,
+                detail=effect.detail,
+                why="" if isinstance(report, AllDone) else report.why,
+                after=standing.values,
+                witness=standing.witness,
+                evidence=dict(evidence),
+            ),
+        )
+
+    async def _leave_in_doubt(
+        self,
+        phase: ActingPhase,
+        command: CommandId,
+        why: str,
+        standing: Standing,
+        evidence: Facts,
+    ) -> None:
+        await self._core.record(
+            phase.batch,
+            AttemptUncertain(
+                batch=phase.batch,
+                command=command,
+                why=why,
+                after=standing.values,
+                evidence=dict(evidence),
+            ),
+        )
+
+    async def _quieten(self, equipment: str, driver: Driver, act: Act, why: str) -> None:
+        try:
+            await driver.quieten(act.quieten)
+        except ProcessError as silent:
+            await self._alarms.raise_alarm(
+                f"quieten {equipment}",
+                tier="block",
+                cause=str(silent),
+                consequence="It may still be acting on the material",
+                action=f"Go to {equipment} and bring it to rest by hand",
+            )
+            return
+        await self._core.record_for_host(
+            EquipmentQuieted(equipment=EquipmentId(equipment), how=act.quieten, why=why)
+        )
+
+    async def _overdue(self, phase: ActingPhase, act: Act, command: CommandId) -> None:
+        await self._core.record(phase.batch, ActOverdue(batch=phase.batch, command=command))
+        await self._alarms.raise_alarm(
+            f"overdue {command}",
+            tier="alarm",
+            cause=f"{act.kind} takes longer than {act.longest}",
+            consequence="The material waits where it is",
+            action="Look at the instrument; the software waits for its evidence",
+            batch=phase.batch,
+        )
+
+    async def _note_outside_acts(
+        self, equipment: EquipmentId, driver: Driver, standing: Standing
+    ) -> None:
+        known = self._core.state.equipment.get(equipment)
+        if known is None:
+            return
+        for name, was, seen in differences(
+            known.values, standing.values, driver.only_acts_change
+        ):
+            await self._core.record_for_host(
+                OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
+            )
+
+    async def _evidence(self, act: Act, unit: Unit) -> dict[str, str]:
+        readings = act.evidence()
+        if not readings:
+            return {}
+        found: dict[str, str] = {}
+        for reading in readings:
+            module = self._core.cell.config.module(unit.name, reading.capability, reading.part)
+            found[evidence_name(reading)] = await self._core.drivers[module.equipment].read(reading)
+        return found
+
+    async def _inputs(self, unit: Unit) -> Mapping[str, str]:
+        """Read the unit's safety inputs, where an instrument of it has some."""
+        found: dict[str, str] = {}
+        for module in unit.modules:
+            for name in cast("list[str]", module.settings.get("safety_inputs", [])):
+                found[name] = await self._core.drivers[module.equipment].read(
+                    InterlockInput(unit=unit.name, part=name)
+                )
+        return found
+
+
+def _rest(act: Act, attempts: list[AttemptState]) -> Act | None:
+    """Return what is left of an act after its settled attempts."""
+    rest: Act | None = act
+    for attempt in attempts:
+        if attempt.verdict == "all":
+            return None
+        if attempt.verdict != "part" or act.on_interruption is OnInterruption.REPEAT:
+            continue
+        if rest is not None:
+            rest = rest.rest_after(Effect(done=attempt.done, detail=attempt.detail))
+    return rest
+
+
+def _total(act: Act, attempts: list[AttemptState]) -> Effect:
+    effects = tuple(
+        Effect(done=attempt.done, detail=attempt.detail)
+        for attempt in attempts
+        if attempt.verdict in ("all", "part")
+    )
+    return act.total(effects)
+
+
+def _fruitless(attempts: list[AttemptState]) -> bool:
+    last = attempts[-FRUITLESS_MOST:]
+    return len(last) == FRUITLESS_MOST and all(one.verdict == "nothing" for one in last)

@@ -1,0 +1,117 @@
+"""What the parts of one engine share: the record, the state, devices, time and bells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from devices.interfaces.driver import Driver
+from orchestrator.engine.fold import fold
+from orchestrator.engine.state import HostState
+from orchestrator.journal.events import HOST, AnyEvent
+from orchestrator.journal.journal import Journal, Recorded
+from orchestrator.kernel.instants import Clock, Instant
+from orchestrator.kernel.quantities import Duration
+from orchestrator.process_cell.config import LoadedCell
+
+SLEEP_S_MOST = 1.0
+"""A clock that can be suspended is looked at this often (design section 6, Reboot)."""
+
+
+class Bells:
+    """Who waits for what to be recorded: a name is rung when the state has it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+
+    def ring(self, name: str) -> None:
+        """Wake those who wait for ``name``."""
+        for waiting in self._waiting.pop(name, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def until(self, name: str, is_so: Callable[[], bool]) -> None:
+        """Return once ``is_so``; it is asked again each time ``name`` is rung."""
+        while not is_so():
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(name, []).append(waiting)
+            await waiting
+
+
+@dataclass(slots=True)
+class Core:
+    """One engine's shared parts. ``sleeps_by_itself`` is false on clocks that jump."""
+
+    journal: Journal[AnyEvent]
+    state: HostState
+    drivers: Mapping[str, Driver]
+    clock: Clock
+    cell: LoadedCell
+    tasks: asyncio.TaskGroup
+    can_be_suspended: bool
+    bells: Bells = field(default_factory=Bells)
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
+    listeners: list[Callable[[Recorded[AnyEvent]], None]] = field(
+        default_factory=list[Callable[[Recorded[AnyEvent]], None]]
+    )
+
+    def follow(self) -> None:
+        """Fold what the journal makes durable, and ring for those who wait for it."""
+        self.journal.subscribe(self._recorded)
+
+    def _recorded(self, news: Sequence[Recorded[AnyEvent]]) -> None:
+        for one in news:
+            fold(self.state, one)
+        for one in news:
+            for name in rung_by(one.event):
+                self.bells.ring(name)
+            for listener in self.listeners:
+                listener(one)
+
+    async def record(self, stream: str, *events: AnyEvent) -> int:
+        """Make events durable; return the first one's number."""
+        if len(events) == 1:
+            return await self.journal.append(stream, events[0])
+        return (await self.journal.append_all(stream, events)).start
+
+    async def record_for_host(self, *events: AnyEvent) -> int:
+        """Make events of the host durable."""
+        return await self.record(HOST, *events)
+
+    def lock_of(self, equipment: str) -> asyncio.Lock:
+        """Return the lock under which one instrument carries out one act at a time."""
+        lock = self.locks.get(equipment)
+        if lock is None:
+            lock = self.locks[equipment] = asyncio.Lock()
+        return lock
+
+    async def sleep_until(self, instant: Instant) -> None:
+        """Return at ``instant`` or after it."""
+        while True:
+            left_ms = (instant - self.clock.utc()).base
+            if left_ms <= 0:
+                return
+            left_s = left_ms / 1000
+            await asyncio.sleep(min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s)
+
+    async def sleep(self, duration: Duration) -> None:
+        """Return after ``duration``."""
+        await self.sleep_until(self.clock.utc() + duration)
+
+
+def rung_by(event: Any) -> tuple[str, ...]:
+    """Return the names of the bells that an event rings."""
+    names: list[str] = []
+    task = getattr(event, "task", None)
+    if task is not None:
+        names.append(f"task {task}")
+    command = getattr(event, "command", None)
+    if command is not None and event.kind == "attempt_reconciled":
+        names.append(f"command {command}")
+    if event.kind in ("lease_granted", "lease_released", "lease_wanted"):
+        names.append("leases")
+    if event.kind in ("phase_started", "phase_ended"):
+        names.append("moments")
+    return tuple(names)

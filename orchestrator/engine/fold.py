@@ -1,0 +1,545 @@
+"""Fold events into the host's state: total, and the same on first run and after a crash.
+
+``fold`` owns the state it is given: it changes it and returns it. It reads nothing else,
+so equal events give equal states. It judges nothing: an event in the journal happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from chain_of_identity.gate import Break
+from orchestrator.engine.materials import apply_effect, bind_kit_positions
+from orchestrator.engine.phase_state import LEADS_TO, PhaseState
+from orchestrator.engine.state import (
+    AlarmState,
+    AttemptState,
+    AwaitedScan,
+    BatchState,
+    ContainerState,
+    DeviationState,
+    EquipmentState,
+    HostState,
+    LeaseState,
+    LimitState,
+    LotState,
+    PersonState,
+    PhaseRecord,
+    RecipeState,
+    TaskState,
+    WaiterState,
+    WordState,
+)
+from orchestrator.journal import events as ev
+from orchestrator.journal.journal import Recorded
+from orchestrator.kernel.quantities import Volume
+
+
+def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
+    """Return ``state`` after one more event."""
+    state.seq = recorded.seq
+    step = _STEPS.get(recorded.event.kind)
+    if step is not None:
+        step(state, recorded, recorded.event)
+    return state
+
+
+def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
+    state.boot = at.boot
+    state.cell = event.cell
+    state.synchronised = event.synchronised
+    state.last_start = at.seq
+    state.ended_well = False
+    state.scans.clear()
+
+
+def _host_stopped(state: HostState, at: Recorded[Any], event: ev.HostStopped) -> None:
+    del at, event
+    state.ended_well = True
+
+
+def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen) -> None:
+    del at
+    state.equipment[event.equipment] = EquipmentState(
+        event.model, event.serial, event.firmware, event.values, event.witness
+    )
+
+
+def _outside_act_seen(state: HostState, at: Recorded[Any], event: ev.OutsideActSeen) -> None:
+    del at
+    shown = state.equipment[event.equipment]
+    shown.values = {**shown.values, event.value: event.seen}
+    shown.outside[event.value] = f"was {event.was}, seen {event.seen}"
+
+
+def _person_added(state: HostState, at: Recorded[Any], event: ev.PersonAdded) -> None:
+    del at
+    state.people[event.user] = PersonState(
+        event.login, event.printed_name, list(event.roles), event.secret
+    )
+
+
+def _session_opened(state: HostState, at: Recorded[Any], event: ev.SessionOpened) -> None:
+    del at
+    state.sessions[event.token_sha256] = event.user
+    state.people[event.user].refused = 0
+
+
+def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed) -> None:
+    del at
+    state.sessions.pop(event.token_sha256, None)
+
+
+def _login_refused(state: HostState, at: Recorded[Any], event: ev.LoginRefused) -> None:
+    del at
+    if event.user is not None:
+        state.people[event.user].refused += 1
+
+
+def _recipe_submitted(state: HostState, at: Recorded[Any], event: ev.RecipeSubmitted) -> None:
+    state.recipes[event.recipe] = RecipeState(
+        event.title,
+        event.document,
+        event.version,
+        {event.signature.meaning: event.signature.signer},
+        at.seq,
+    )
+
+
+def _recipe_signed(state: HostState, at: Recorded[Any], event: ev.RecipeSigned) -> None:
+    del at
+    state.recipes[event.recipe].signers[event.signature.meaning] = event.signature.signer
+
+
+def _lot_received(state: HostState, at: Recorded[Any], event: ev.LotReceived) -> None:
+    del at
+    state.lots[event.lot] = LotState(event.material, event.expires, event.in_use)
+
+
+def _lot_quarantined(state: HostState, at: Recorded[Any], event: ev.LotQuarantined) -> None:
+    del at
+    state.lots[event.lot].quarantined = event.why
+
+
+def _container_received(state: HostState, at: Recorded[Any], event: ev.ContainerReceived) -> None:
+    del at
+    state.containers[event.container] = ContainerState(
+        label=event.label,
+        material=event.material,
+        what=event.what,
+        coi=event.coi or "",
+        lot=event.lot or "",
+        volume_nl=Volume.read(event.volume).base if event.volume else 0,
+        capacity_nl=Volume.read(event.capacity).base if event.capacity else 0,
+    )
+    state.labels[event.label] = event.container
+    bind_kit_positions(state, event)
+
+
+def _container_quarantined(
+    state: HostState, at: Recorded[Any], event: ev.ContainerQuarantined
+) -> None:
+    del at
+    state.containers[event.container].quarantined = event.why
+
+
+def _container_released(state: HostState, at: Recorded[Any], event: ev.ContainerReleased) -> None:
+    del at
+    state.containers[event.container].quarantined = ""
+
+
+def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> None:
+    state.batches[event.batch] = BatchState(
+        coi=event.coi,
+        recipe=event.recipe,
+        cell=event.cell,
+        containers={one.name: one.is_ for one in event.containers},
+        kits={one.name: one.is_ for one in event.kits},
+        units={one.name: one.is_ for one in event.units},
+        places={one.name: one.is_ for one in event.places},
+        ordered=event.ordered,
+        made_at=at.at,
+    )
+    for named in (*event.containers, *event.kits):
+        container = state.containers.get(named.is_)
+        if container is not None:
+            _assign(state, named.is_, container, event)
+
+
+def _assign(
+    state: HostState, name: str, container: ContainerState, event: ev.BatchMade
+) -> None:
+    container.batch = event.batch
+    container.coi = event.coi
+    for inner, one in state.containers.items():
+        if one.kit == name:
+            one.batch = event.batch
+            one.coi = event.coi
+
+
+def _batch_started(state: HostState, at: Recorded[Any], event: ev.BatchStarted) -> None:
+    del at
+    state.batches[event.batch].status = "running"
+
+
+def _batch_ended(state: HostState, at: Recorded[Any], event: ev.BatchEnded) -> None:
+    del at
+    state.batches[event.batch].status = event.how
+
+
+def _batch_broken(state: HostState, at: Recorded[Any], event: ev.BatchBroken) -> None:
+    del at
+    batch = state.batches[event.batch]
+    batch.broken = f"{event.path}: the record asks {event.recorded}, the phase asks {event.asked}"
+    batch.phases[event.path].state = PhaseState.HELD
+
+
+def _state_changed(state: HostState, at: Recorded[Any], event: ev.StateChanged) -> None:
+    del at
+    phase = state.batches[event.batch].phases[event.path]
+    phase.state = LEADS_TO.get((phase.state, event.trigger), phase.state)
+    phase.why = event.why
+
+
+def _branch_taken(state: HostState, at: Recorded[Any], event: ev.BranchTaken) -> None:
+    del at
+    state.batches[event.batch].branches[event.path] = event.branch
+
+
+def _condition_edge(state: HostState, at: Recorded[Any], event: ev.ConditionEdge) -> None:
+    del at
+    state.batches[event.batch].watches[event.path] = event.edge
+
+
+def _phase_started(state: HostState, at: Recorded[Any], event: ev.PhaseStarted) -> None:
+    state.batches[event.batch].phases[event.path] = PhaseRecord(event.phase, at.seq, at.at)
+
+
+def _phase_ended(state: HostState, at: Recorded[Any], event: ev.PhaseEnded) -> None:
+    batch = state.batches[event.batch]
+    phase = batch.phases[event.path]
+    phase.state = PhaseState.COMPLETE
+    phase.why = ""
+    phase.report = event.report
+    phase.ended_at = at.at
+    phase.words.clear()
+    batch.measured.update(event.measured)
+
+
+def _phase_failed(state: HostState, at: Recorded[Any], event: ev.PhaseFailed) -> None:
+    del at
+    phase = state.batches[event.batch].phases[event.path]
+    phase.why = event.error.get("why", "")
+
+
+def _attempt_intended(state: HostState, at: Recorded[Any], event: ev.AttemptIntended) -> None:
+    words = state.batches[event.batch].phases[event.path].words
+    word = words.get(event.word)
+    if word is None:
+        word = words[event.word] = WordState(event.asked)
+    word.attempts.append(
+        AttemptState(
+            event.command,
+            event.equipment,
+            event.act if event.act is not None else event.asked,
+            event.before,
+            event.witness,
+            event.evidence,
+            at.seq,
+        )
+    )
+    state.attempts[event.command] = (event.batch, event.path, event.word)
+
+
+def _attempt_ended(
+    state: HostState,
+    at: Recorded[Any],
+    event: ev.AttemptSettled | ev.AttemptReconciled | ev.AttemptFailed,
+) -> None:
+    batch, path, number = state.attempts.pop(event.command)
+    word = state.batches[batch].phases[path].words[number]
+    attempt = word.attempts[-1]
+    word.answered_at = at.at
+    attempt.done = event.done
+    attempt.detail = event.detail
+    if isinstance(event, ev.AttemptFailed):
+        attempt.verdict = "part" if event.done else "nothing"
+        attempt.why = event.error.get("why", "")
+    else:
+        attempt.verdict = event.verdict
+        shown = state.equipment.get(attempt.equipment)
+        if shown is not None:
+            shown.values = event.after
+            shown.witness = event.witness
+    if event.done:
+        apply_effect(state, batch, attempt, at)
+
+
+def _attempt_uncertain(state: HostState, at: Recorded[Any], event: ev.AttemptUncertain) -> None:
+    del at
+    batch, path, number = state.attempts[event.command]
+    attempt = state.batches[batch].phases[path].words[number].attempts[-1]
+    attempt.verdict = "uncertain"
+    attempt.why = event.why
+
+
+def _seen(state: HostState, at: Recorded[Any], event: ev.Seen) -> None:
+    words = state.batches[event.batch].phases[event.path].words
+    words[event.word] = WordState(event.reading, {"value": event.value}, at.at)
+
+
+def _scan_awaited(state: HostState, at: Recorded[Any], event: ev.ScanAwaited) -> None:
+    state.scans[_place_in_run(event.batch, event.path)] = AwaitedScan(
+        event.batch, event.path, event.container, event.place, event.scanner, at.at
+    )
+
+
+def _identity_proven(state: HostState, at: Recorded[Any], event: ev.IdentityProven) -> None:
+    state.scans.pop(_place_in_run(event.batch, event.path), None)
+    words = state.batches[event.batch].phases[event.path].words
+    if event.word not in words:
+        words[event.word] = WordState(
+            event.reading,
+            {
+                "container": event.container,
+                "place": event.place,
+                "label": event.label,
+                "scanner": event.scanner or "",
+                "rests_on": event.rests_on,
+                "seq": at.seq,
+            },
+            at.at,
+        )
+    if event.scanner is not None:
+        container = state.containers[event.container]
+        container.proven_seq = at.seq
+        container.breaks.pop(Break.MOVED_UNSCANNED, None)
+
+
+def _wait_started(state: HostState, at: Recorded[Any], event: ev.WaitStarted) -> None:
+    del at
+    words = state.batches[event.batch].phases[event.path].words
+    words[event.word] = WordState(
+        {
+            "instant": None if event.instant is None else str(event.instant),
+            "condition": event.condition,
+            "latest": None if event.latest is None else str(event.latest),
+        }
+    )
+
+
+def _wait_ended(state: HostState, at: Recorded[Any], event: ev.WaitEnded) -> None:
+    word = state.batches[event.batch].phases[event.path].words[event.word]
+    word.answer = {"first": event.first}
+    word.answered_at = at.at
+
+
+def _task_offered(state: HostState, at: Recorded[Any], event: ev.TaskOffered) -> None:
+    state.tasks[event.task] = TaskState(
+        batch=event.batch or "",
+        path=event.path or "",
+        word=-1 if event.word is None else event.word,
+        work=event.work,
+        text=event.text,
+        ask=event.ask,
+        evidence=event.evidence,
+        second_person=event.second_person,
+        offered_at=at.at,
+        due=event.due,
+    )
+
+
+def _task_taken(state: HostState, at: Recorded[Any], event: ev.TaskTaken) -> None:
+    del at
+    task = state.tasks[event.task]
+    task.status = "taken"
+    task.taken_by = event.by
+
+
+def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) -> None:
+    task = state.tasks[event.task]
+    task.reported_by = event.by
+    task.values = event.values
+    task.choice = event.choice
+    if event.declined:
+        task.status = "offered"
+        task.taken_by = ""
+        return
+    task.status = "reported" if task.second_person else "done"
+    _answer_question(state, at, task)
+
+
+def _task_verified(state: HostState, at: Recorded[Any], event: ev.TaskVerified) -> None:
+    task = state.tasks[event.task]
+    task.status = "done"
+    task.verified_by = event.by
+    _answer_question(state, at, task)
+
+
+def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> None:
+    """Answer the phase's ``ask`` once its task is done."""
+    if task.status != "done" or task.word < 0 or task.work not in ("enter", "decide"):
+        return
+    words = state.batches[task.batch].phases[task.path].words
+    words[task.word] = WordState(
+        task.ask,
+        {
+            "values": task.values,
+            "choice": task.choice,
+            "by": task.reported_by,
+            "verified_by": task.verified_by or None,
+        },
+        at.at,
+    )
+
+
+def _task_withdrawn(state: HostState, at: Recorded[Any], event: ev.TaskWithdrawn) -> None:
+    del at
+    state.tasks[event.task].status = "withdrawn"
+
+
+def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) -> None:
+    state.waiters[_place_in_run(event.batch, event.path)] = WaiterState(
+        event.batch, event.path, list(event.resources), at.at, event.least_time_left
+    )
+
+
+def _lease_granted(state: HostState, at: Recorded[Any], event: ev.LeaseGranted) -> None:
+    state.waiters.pop(_place_in_run(event.batch, event.path), None)
+    for resource in event.resources:
+        state.leases[resource] = LeaseState(
+            event.batch, event.coi, event.path, event.until, at.at
+        )
+
+
+def _lease_released(state: HostState, at: Recorded[Any], event: ev.LeaseReleased) -> None:
+    del at
+    for resource in event.resources:
+        state.leases.pop(resource, None)
+
+
+def _limit_started(state: HostState, at: Recorded[Any], event: ev.LimitStarted) -> None:
+    state.limits[event.limit] = LimitState(
+        owner=event.owner,
+        batch=event.batch or "",
+        minimum=event.minimum,
+        maximum=event.maximum,
+        tier=event.tier,
+        source=event.source,
+        boot=at.boot,
+        started_boottime_ms=at.boottime,
+        started_at=at.at,
+        synchronised=state.synchronised,
+    )
+
+
+def _limit_due(state: HostState, at: Recorded[Any], event: ev.LimitDue) -> None:
+    del at
+    limit = state.limits.get(event.limit)
+    if limit is not None:
+        limit.due = True
+
+
+def _limit_ended(state: HostState, at: Recorded[Any], event: ev.LimitEnded) -> None:
+    del at
+    state.limits.pop(event.limit, None)
+
+
+def _alarm_raised(state: HostState, at: Recorded[Any], event: ev.AlarmRaised) -> None:
+    state.alarms[event.alarm] = AlarmState(
+        event.tier, event.cause, event.consequence, event.action, event.batch or "", at.at
+    )
+
+
+def _alarm_acknowledged(state: HostState, at: Recorded[Any], event: ev.AlarmAcknowledged) -> None:
+    del at
+    alarm = state.alarms[event.alarm]
+    alarm.acknowledged_by = event.by
+    if alarm.cleared:
+        del state.alarms[event.alarm]
+
+
+def _alarm_cleared(state: HostState, at: Recorded[Any], event: ev.AlarmCleared) -> None:
+    del at
+    alarm = state.alarms.get(event.alarm)
+    if alarm is None:
+        return
+    alarm.cleared = True
+    if alarm.acknowledged_by:
+        del state.alarms[event.alarm]
+
+
+def _deviation_opened(state: HostState, at: Recorded[Any], event: ev.DeviationOpened) -> None:
+    state.deviations[event.deviation] = DeviationState(
+        event.batch, event.path or "", event.text, event.by or "system", at.at
+    )
+
+
+def _deviation_closed(state: HostState, at: Recorded[Any], event: ev.DeviationClosed) -> None:
+    del at
+    state.deviations[event.deviation].closed_by = event.signature.signer
+
+
+def _place_in_run(batch: str, path: str) -> str:
+    return f"{batch}/{path}"
+
+
+_Step = Callable[[HostState, Recorded[Any], Any], None]
+
+_STEPS: Final = cast(
+    "dict[str, _Step]",
+    {
+        "host_started": _host_started,
+        "host_stopped": _host_stopped,
+        "equipment_seen": _equipment_seen,
+        "outside_act_seen": _outside_act_seen,
+        "person_added": _person_added,
+        "session_opened": _session_opened,
+        "session_closed": _session_closed,
+        "login_refused": _login_refused,
+        "recipe_submitted": _recipe_submitted,
+        "recipe_signed": _recipe_signed,
+        "lot_received": _lot_received,
+        "lot_quarantined": _lot_quarantined,
+        "container_received": _container_received,
+        "container_quarantined": _container_quarantined,
+        "container_released": _container_released,
+        "batch_made": _batch_made,
+        "batch_started": _batch_started,
+        "batch_ended": _batch_ended,
+        "batch_broken": _batch_broken,
+        "state_changed": _state_changed,
+        "branch_taken": _branch_taken,
+        "condition_edge": _condition_edge,
+        "phase_started": _phase_started,
+        "phase_ended": _phase_ended,
+        "phase_failed": _phase_failed,
+        "attempt_intended": _attempt_intended,
+        "attempt_settled": _attempt_ended,
+        "attempt_reconciled": _attempt_ended,
+        "attempt_failed": _attempt_ended,
+        "attempt_uncertain": _attempt_uncertain,
+        "seen": _seen,
+        "scan_awaited": _scan_awaited,
+        "identity_proven": _identity_proven,
+        "wait_started": _wait_started,
+        "wait_ended": _wait_ended,
+        "task_offered": _task_offered,
+        "task_taken": _task_taken,
+        "task_reported": _task_reported,
+        "task_verified": _task_verified,
+        "task_withdrawn": _task_withdrawn,
+        "lease_wanted": _lease_wanted,
+        "lease_granted": _lease_granted,
+        "lease_released": _lease_released,
+        "limit_started": _limit_started,
+        "limit_due": _limit_due,
+        "limit_ended": _limit_ended,
+        "alarm_raised": _alarm_raised,
+        "alarm_acknowledged": _alarm_acknowledged,
+        "alarm_cleared": _alarm_cleared,
+        "deviation_opened": _deviation_opened,
+        "deviation_closed": _deviation_closed,
+    },
+)

@@ -1,0 +1,33 @@
+"""The interlocks, in the order in which their refusals are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.engine.interlocks.calibration import calibration
+from orchestrator.engine.interlocks.doors_and_emergency_stop import doors_and_emergency_stop
+from orchestrator.engine.interlocks.freshness import freshness
+from orchestrator.engine.interlocks.identity import identity
+from orchestrator.engine.interlocks.lease import lease
+from orchestrator.engine.interlocks.limits import limits
+from orchestrator.engine.interlocks.material import material
+from orchestrator.engine.interlocks.mode import mode
+from orchestrator.engine.interlocks.outside_act import outside_act
+from orchestrator.engine.interlocks.permit import Interlock, Permit
+
+INTERLOCKS: Final[tuple[Interlock, ...]] = (
+    identity,
+    doors_and_emergency_stop,
+    mode,
+    lease,
+    material,
+    limits,
+    calibration,
+    freshness,
+    outside_act,
+)
+
+
+def refusals(permit: Permit) -> tuple[str, ...]:
+    """Return why the act is refused: every reason, or none."""
+    return tuple(why for why in (interlock(permit) for interlock in INTERLOCKS) if why is not None)

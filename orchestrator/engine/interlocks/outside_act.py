@@ -1,0 +1,42 @@
+"""What the device shows must be what it showed when an act of ours was last settled."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.kernel.acts import Facts
+
+
+def outside_act(permit: Permit) -> str | None:
+    """Refuse after somebody acted at the device's own panel, until a person has looked."""
+    known = permit.state.equipment.get(permit.module.equipment)
+    if known is None:
+        return f"{permit.module.equipment} hasn't shown itself since the start"
+    if known.outside:
+        seen = "; ".join(f"{name} {what}" for name, what in sorted(known.outside.items()))
+        return f"{permit.module.equipment} was acted on from outside: {seen}"
+    strayed = differences(known.values, permit.standing.values, permit.only_acts_change)
+    if strayed:
+        name, was, seen = strayed[0]
+        return f"{permit.module.equipment} shows {name} {seen}; no act explains it (was {was})"
+    return None
+
+
+def differences(was: Facts, seen: Facts, tolerances: Facts) -> list[tuple[str, str, str]]:
+    """Return each value that strayed beyond its tolerance: name, what it was, what is seen."""
+    strayed: list[tuple[str, str, str]] = []
+    for name, tolerance in tolerances.items():
+        before, now = was.get(name), seen.get(name)
+        if before is None or now is None or before == now:
+            continue
+        if tolerance == "equal" or not _within(before, now, tolerance):
+            strayed.append((name, before, now))
+    return strayed
+
+
+def _within(before: str, now: str, tolerance: str) -> bool:
+    try:
+        return abs(Decimal(now) - Decimal(before)) <= Decimal(tolerance)
+    except InvalidOperation:
+        return False

@@ -1,0 +1,182 @@
+"""The material ledger: what a settled act did to containers, their contents and places.
+
+Called by the fold only. It believes evidence: an act whose effect is unknown changes
+nothing here until people have decided what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from chain_of_identity.gate import Break
+from orchestrator.engine.state import AttemptState, ContainerState, HostState
+from orchestrator.journal import events as ev
+from orchestrator.journal.journal import Recorded
+from orchestrator.kernel.quantities import Volume
+
+GRIPPER: Final = "gripper"
+"""Where a container is while an arm holds it: ``gripper/<equipment>``."""
+
+
+def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
+    """Make a kit's inner containers known with the kit: ``<kit>/vessel`` and the like."""
+    for position in event.positions:
+        inner = f"{event.container}/{position}"
+        state.containers[inner] = ContainerState(
+            label=f"{event.label}/{position}",
+            material=position,
+            what="kit",
+            coi=event.coi or "",
+            lot=event.lot or "",
+            volume_nl=0,
+            capacity_nl=0,
+            kit=event.container,
+            port=position,
+        )
+        state.labels[f"{event.label}/{position}"] = inner
+
+
+def apply_effect(
+    state: HostState, batch: str, attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    """Change the ledger by what one attempt did."""
+    act = attempt.act
+    apply = _BY_KIND.get(act["kind"])
+    if apply is not None:
+        apply(state, act, attempt, at)
+    for container in act.get("containers", ()):
+        known = state.containers.get(container)
+        if known is not None and not known.batch:
+            known.batch = batch
+            known.coi = state.batches[batch].coi
+
+
+def _pumped(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    moved = Volume.read(attempt.done).base
+    source = state.containers[act["source"]]
+    target = state.containers[act["target"]]
+    source.volume_nl -= moved
+    target.volume_nl += moved
+    if source.opened_at is None:
+        source.opened_at = at.at
+    lot = state.lots.get(source.lot)
+    if lot is not None and lot.opened_at is None:
+        lot.opened_at = at.at
+
+
+def _picked(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    del at
+    state.containers[act["container"]].place = f"{GRIPPER}/{attempt.equipment}"
+
+
+def _placed(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    del attempt, at
+    state.containers[act["container"]].place = act["place"]
+
+
+def _by_hand(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    apply = _BY_WORK.get(act["work"])
+    if apply is not None:
+        apply(state, act, attempt, at)
+
+
+def _moved_by_hand(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    del attempt
+    for name, place in zip(act["containers"], act["at"], strict=False):
+        container = state.containers[name]
+        container.place = place
+        container.breaks[Break.MOVED_UNSCANNED] = at.seq
+
+
+def _joined(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    _moved_by_hand(state, act, attempt, at)
+    container = state.containers[act["containers"][0]]
+    container.kit = act["kit"]
+    container.port = act["port"]
+
+
+def _parted(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    _moved_by_hand(state, act, attempt, at)
+    container = state.containers[act["containers"][0]]
+    container.kit = ""
+    container.port = ""
+    container.breaks[Break.DISCONNECTED] = at.seq
+
+
+def _shared_out(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    """Sampling and selection: from the first container into the second."""
+    del at
+    source, target = (state.containers[name] for name in act["containers"][:2])
+    reported = attempt.detail.get("volume") or act["parameters"].get("volume")
+    if reported is None:
+        return
+    moved = Volume.read(reported).base
+    target.volume_nl += moved
+    if act["work"] == "select_magnetically":
+        source.volume_nl = 0
+    else:
+        source.volume_nl -= moved
+
+
+def _received(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    _moved_by_hand(state, act, attempt, at)
+    if "volume" in attempt.detail:
+        container = state.containers[act["containers"][0]]
+        container.volume_nl = Volume.read(attempt.detail["volume"]).base
+
+
+def _labelled(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    del attempt, at
+    container = state.containers[act["containers"][0]]
+    label = act["parameters"]["label"]
+    container.label = label
+    state.labels[label] = act["containers"][0]
+
+
+_Apply = Callable[[HostState, dict[str, Any], AttemptState, Recorded[Any]], None]
+
+_BY_KIND: Final[dict[str, _Apply]] = {
+    "pump_volume": _pumped,
+    "pick_container": _picked,
+    "place_container": _placed,
+    "hand_act": _by_hand,
+}
+
+_BY_WORK: Final[dict[str, _Apply]] = {
+    "receive": _received,
+    "install_kit": _moved_by_hand,
+    "weld": _joined,
+    "connect_aseptically": _joined,
+    "seal_off": _parted,
+    "hang": _moved_by_hand,
+    "unhang": _moved_by_hand,
+    "load": _moved_by_hand,
+    "store": _moved_by_hand,
+    "load_counter": _moved_by_hand,
+    "unload_counter": _moved_by_hand,
+    "discard": _moved_by_hand,
+    "draw_sample": _shared_out,
+    "select_magnetically": _shared_out,
+    "apply_label": _labelled,
+}

@@ -1,0 +1,273 @@
+"""The folded state of one host: what is known after a number of events.
+
+Only ``fold`` changes it. It holds what the engine decides on and what views show; what
+a finished phase asked and was answered is dropped, since its report stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.engine.phase_state import PhaseState
+from orchestrator.kernel.instants import Instant
+
+Texts = dict[str, str]
+
+
+@dataclass(slots=True)
+class AttemptState:
+    """One attempt of an act. ``verdict`` is ``open`` until evidence or people settle it."""
+
+    command: str
+    equipment: str
+    act: dict[str, Any]
+    before: Texts
+    witness: str
+    evidence: Texts
+    intended: int
+    verdict: str = "open"
+    done: str = ""
+    detail: Texts = field(default_factory=dict[str, str])
+    why: str = ""
+
+
+@dataclass(slots=True)
+class WordState:
+    """One word of a phase: what was asked, and the answer if there is one."""
+
+    asked: dict[str, Any]
+    answer: dict[str, Any] | None = None
+    answered_at: Instant | None = None
+    attempts: list[AttemptState] = field(default_factory=list["AttemptState"])
+
+
+@dataclass(slots=True)
+class PhaseRecord:
+    """One phase of a batch as far as it has come."""
+
+    phase: str
+    started_seq: int
+    started_at: Instant
+    state: PhaseState = PhaseState.RUNNING
+    why: str = ""
+    words: dict[int, WordState] = field(default_factory=dict[int, "WordState"])
+    report: Texts = field(default_factory=dict[str, str])
+    ended_at: Instant | None = None
+
+
+@dataclass(slots=True)
+class BatchState:
+    """One batch as far as it has come. Names map the recipe's words to this batch's things."""
+
+    coi: str
+    recipe: str
+    cell: str
+    containers: Texts
+    kits: Texts
+    units: Texts
+    places: Texts
+    ordered: Texts
+    made_at: Instant
+    status: str = "made"
+    phases: dict[str, PhaseRecord] = field(default_factory=dict[str, "PhaseRecord"])
+    branches: Texts = field(default_factory=dict[str, str])
+    measured: Texts = field(default_factory=dict[str, str])
+    watches: Texts = field(default_factory=dict[str, str])
+    broken: str = ""
+
+
+@dataclass(slots=True)
+class EquipmentState:
+    """A device as last settled: what only acts change, and what it said it is."""
+
+    model: str
+    serial: str
+    firmware: str
+    values: Texts
+    witness: str
+    outside: Texts = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class LotState:
+    """A lot of a reagent or of kits."""
+
+    material: str
+    expires: Instant
+    in_use: str
+    opened_at: Instant | None = None
+    quarantined: str = ""
+
+
+@dataclass(slots=True)
+class ContainerState:
+    """A container: whose, what is in it, where it is and what it is joined to."""
+
+    label: str
+    material: str
+    what: str
+    coi: str
+    lot: str
+    volume_nl: int
+    capacity_nl: int
+    batch: str = ""
+    place: str = ""
+    kit: str = ""
+    port: str = ""
+    quarantined: str = ""
+    opened_at: Instant | None = None
+    proven_seq: int = 0
+    breaks: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(slots=True)
+class LeaseState:
+    """Who owns a unit or a place."""
+
+    batch: str
+    coi: str
+    path: str
+    until: str
+    since: Instant
+
+
+@dataclass(slots=True)
+class WaiterState:
+    """A batch that waits for units or places."""
+
+    batch: str
+    path: str
+    resources: list[str]
+    since: Instant
+    least_time_left: Instant | None
+
+
+@dataclass(slots=True)
+class TaskState:
+    """Work for people."""
+
+    batch: str
+    path: str
+    word: int
+    work: str
+    text: str
+    ask: dict[str, Any]
+    evidence: Texts
+    second_person: bool
+    offered_at: Instant
+    due: Instant | None
+    status: str = "offered"
+    taken_by: str = ""
+    reported_by: str = ""
+    verified_by: str = ""
+    values: Texts = field(default_factory=dict[str, str])
+    choice: str = ""
+
+
+@dataclass(slots=True)
+class LimitState:
+    """A running clock."""
+
+    owner: str
+    batch: str
+    minimum: str
+    maximum: str
+    tier: str
+    source: str
+    boot: str
+    started_boottime_ms: int
+    started_at: Instant
+    synchronised: bool
+    due: bool = False
+
+
+@dataclass(slots=True)
+class AlarmState:
+    """An alarm that isn't both acknowledged and cleared."""
+
+    tier: str
+    cause: str
+    consequence: str
+    action: str
+    batch: str
+    raised_at: Instant
+    acknowledged_by: str = ""
+    cleared: bool = False
+
+
+@dataclass(slots=True)
+class DeviationState:
+    """A departure from the recipe."""
+
+    batch: str
+    path: str
+    text: str
+    opened_by: str
+    opened_at: Instant
+    closed_by: str = ""
+
+
+@dataclass(slots=True)
+class PersonState:
+    """A person who may act under a name."""
+
+    login: str
+    printed_name: str
+    roles: list[str]
+    secret: str
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class RecipeState:
+    """A recipe on file, with who signed what."""
+
+    title: str
+    document: str
+    version: str
+    signers: Texts = field(default_factory=dict[str, str])
+    submitted_seq: int = 0
+
+
+@dataclass(slots=True)
+class AwaitedScan:
+    """A scan that somebody or something must make before a phase goes on."""
+
+    batch: str
+    path: str
+    container: str
+    place: str
+    scanner: str
+    since: Instant
+
+
+@dataclass(slots=True)
+class HostState:
+    """Everything that is known on one host."""
+
+    seq: int = 0
+    boot: str = ""
+    cell: str = ""
+    synchronised: bool = True
+    last_start: int = 0
+    ended_well: bool = True
+    batches: dict[str, BatchState] = field(default_factory=dict[str, "BatchState"])
+    equipment: dict[str, EquipmentState] = field(default_factory=dict[str, "EquipmentState"])
+    lots: dict[str, LotState] = field(default_factory=dict[str, "LotState"])
+    containers: dict[str, ContainerState] = field(default_factory=dict[str, "ContainerState"])
+    labels: Texts = field(default_factory=dict[str, str])
+    leases: dict[str, LeaseState] = field(default_factory=dict[str, "LeaseState"])
+    waiters: dict[str, WaiterState] = field(default_factory=dict[str, "WaiterState"])
+    tasks: dict[str, TaskState] = field(default_factory=dict[str, "TaskState"])
+    limits: dict[str, LimitState] = field(default_factory=dict[str, "LimitState"])
+    alarms: dict[str, AlarmState] = field(default_factory=dict[str, "AlarmState"])
+    deviations: dict[str, DeviationState] = field(default_factory=dict[str, "DeviationState"])
+    people: dict[str, PersonState] = field(default_factory=dict[str, "PersonState"])
+    sessions: Texts = field(default_factory=dict[str, str])
+    recipes: dict[str, RecipeState] = field(default_factory=dict[str, "RecipeState"])
+    scans: dict[str, AwaitedScan] = field(default_factory=dict[str, "AwaitedScan"])
+    attempts: dict[str, tuple[str, str, int]] = field(
+        default_factory=dict[str, tuple[str, str, int]]
+    )
+    """Open attempts: command to (batch, path, word)."""

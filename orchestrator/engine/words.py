@@ -1,0 +1,532 @@
+"""The four words as a running phase speaks them: answered from the record, or performed.
+
+A phase that is resumed asks its words again, in the same order. Each is compared with
+the record; where they differ the batch is broken and stands still, since its recipe or
+this software isn't what it was.
+
+Follows design section 6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, overload
+
+from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
+from devices.interfaces.scanning import Identify, LabelRead
+from orchestrator.engine.control import UnitControl
+from orchestrator.engine.register import FoldedRegister
+from orchestrator.engine.state import AttemptState, PhaseRecord
+from orchestrator.journal.events import (
+    BatchBroken,
+    ContainerQuarantined,
+    IdentityProven,
+    IdentityRefused,
+    ScanAwaited,
+    Seen,
+    StateChanged,
+    TaskOffered,
+    WaitEnded,
+    WaitStarted,
+)
+from orchestrator.kernel.acts import Act, Effect, Reading
+from orchestrator.kernel.conditions import Condition
+from orchestrator.kernel.errors import (
+    IdentityRefusedError,
+    OutcomeUnknownError,
+    RecipeMismatchError,
+)
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CoiId,
+    ContainerId,
+    EquipmentId,
+    KitId,
+    PhasePath,
+    PlaceId,
+    TaskId,
+)
+from orchestrator.kernel.instants import Instant
+from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Ordered
+from orchestrator.kernel.quantities import minute, second
+from orchestrator.kernel.tasks import Answer, Choice, Question, TaskKind
+from orchestrator.phases.outside import CameFirst
+from orchestrator.recipe.calculations import evaluate
+
+if TYPE_CHECKING:
+    from orchestrator.engine.engine import Engine
+
+LOOK_AGAIN_AFTER = 10 * second
+"""How long after an empty look a fixed scanner looks again."""
+
+SCAN_WITHIN = 30 * minute
+"""Set by site: a scan that is awaited longer raises an alarm."""
+
+DECIDE_WITHIN = 60 * minute
+"""Set by site: by when people should have answered a hold's question."""
+
+
+class PhaseRun:
+    """One phase while it runs; implements ``Outside`` and ``ActingPhase``."""
+
+    def __init__(
+        self, engine: Engine, batch: BatchId, path: PhasePath, control: UnitControl
+    ) -> None:
+        self.batch = batch
+        self.path = path
+        self.control = control
+        self._engine = engine
+        self._core = engine.core
+        self._state = engine.core.state.batches[batch]
+        self._record: PhaseRecord = self._state.phases[path]
+        self._gate = IdentityGate(
+            batch, CoiId(self._state.coi), FoldedRegister(engine.core.state)
+        )
+        self._word = 0
+        self._last = self._record.started_at
+
+    # the words ------------------------------------------------------------------------
+
+    async def do(self, act: Act, *, proven: tuple[ProvenContainer, ...]) -> Effect:
+        number = self._next()
+        word = self._record.words.get(number)
+        if word is not None:
+            await self._same(word.asked, act.model_dump(mode="json"))
+        effect = await self._engine.actor.carry_out(self, number, act, proven)
+        self._answered(number)
+        return effect
+
+    @overload
+    async def see(self, reading: Identify) -> ProvenContainer: ...
+    @overload
+    async def see(self, reading: Reading) -> str: ...
+    async def see(self, reading: Reading) -> str | ProvenContainer:
+        number = self._next()
+        word = self._record.words.get(number)
+        if word is not None and word.answer is not None:
+            await self._same(word.asked, reading.model_dump(mode="json"))
+            self._answered(number)
+            if isinstance(reading, Identify):
+                return self._proof_on_record(reading, word.answer)
+            return str(word.answer["value"])
+        await self.control.passed()
+        if isinstance(reading, Identify):
+            proof = await self._identify(number, reading, reading.carried_suffices)
+            self._answered(number)
+            return proof
+        unit = self._unit(reading.unit)
+        module = self._core.cell.config.module(unit, reading.capability, reading.part)
+        value = await self.control.unless_stopped(self._read(module.equipment, reading))
+        await self._core.record(
+            self.batch,
+            Seen(
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                reading=reading.model_dump(mode="json"),
+                value=value,
+            ),
+        )
+        self._answered(number)
+        return value
+
+    async def until(
+        self, when: Instant | Condition, *, latest: Instant | None = None
+    ) -> CameFirst:
+        number = self._next()
+        instant = when if isinstance(when, Instant) else None
+        condition = when if isinstance(when, Condition) else None
+        asked = {
+            "instant": None if instant is None else str(instant),
+            "condition": None if condition is None else condition.model_dump(mode="json"),
+            "latest": None if latest is None else str(latest),
+        }
+        word = self._record.words.get(number)
+        if word is None:
+            await self.control.passed()
+            await self._core.record(
+                self.batch,
+                WaitStarted(
+                    batch=self.batch,
+                    path=self.path,
+                    word=number,
+                    instant=instant,
+                    condition=asked["condition"],
+                    latest=latest,
+                ),
+            )
+        else:
+            await self._same(word.asked, asked)
+            if word.answer is not None:
+                self._answered(number)
+                return CameFirst(word.answer["first"])
+        first = await self.control.unless_stopped(self._wait(instant, condition, latest))
+        await self._core.record(
+            self.batch,
+            WaitEnded(batch=self.batch, path=self.path, word=number, first=first.value),
+        )
+        self._answered(number)
+        return first
+
+    async def ask(self, question: Question) -> Answer:
+        number = self._next()
+        asked = question.model_dump(mode="json")
+        word = self._record.words.get(number)
+        if word is not None:
+            await self._same(word.asked, asked)
+        else:
+            await self.control.passed()
+            task = TaskId(f"{self.batch}/{self.path}#{number}")
+            if task not in self._core.state.tasks:
+                await self._offer(task, number, question, asked)
+            await self.control.unless_stopped(
+                self._core.bells.until(
+                    f"task {task}", lambda: number in self._record.words
+                )
+            )
+        self._answered(number)
+        answer = self._record.words[number].answer
+        if answer is None:
+            raise AssertionError("a question's word is recorded with its answer")
+        return Answer.model_validate(answer)
+
+    # look-ups ---------------------------------------------------------------------------
+
+    @property
+    def last_answered(self) -> Instant:
+        return self._last
+
+    def container(self, name: str) -> ContainerId:
+        found = self._state.containers.get(name) or self._state.kits[name]
+        return ContainerId(found)
+
+    def kit(self, name: str) -> KitId:
+        return KitId(self._state.kits[name])
+
+    def place(self, unit: str, which: str = "") -> PlaceId:
+        config = self._core.cell.config.by_unit[self._unit(unit)]
+        if which:
+            return config.named_places[which]
+        own = self._state.places.get(unit)
+        return PlaceId(own) if own is not None else config.places[0]
+
+    def amount(self, amount: Amount) -> str:
+        match amount:
+            case Fixed():
+                return amount.value
+            case Ordered():
+                return self._state.ordered[amount.name]
+            case Measured():
+                return self._state.measured[amount.name]
+            case Calculated():
+                return evaluate(
+                    amount,
+                    {name: self.amount(one) for name, one in amount.arguments.items()},
+                )
+
+    # for the actor ------------------------------------------------------------------------
+
+    async def fresh_proofs(
+        self, number: int, proven: tuple[ProvenContainer, ...]
+    ) -> tuple[ProvenContainer, ...]:
+        register = FoldedRegister(self._core.state)
+        fresh: list[ProvenContainer] = []
+        for proof in proven:
+            if register.broken_since(proof.container, proof.since) is None:
+                fresh.append(proof)
+                continue
+            reading = Identify(
+                unit=self._unit_of_place(proof.place),
+                container=proof.container,
+                place=proof.place,
+            )
+            fresh.append(await self._identify(number, reading, carried_suffices=False))
+        return tuple(fresh)
+
+    async def hold(self, why: str) -> None:
+        await self._engine.hold(self.batch, self.control, why)
+        await self._engine.held_at(self.batch, self.control, self.path)
+
+    async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
+        task = TaskId(f"{attempt.command}/doubt")
+        if task not in self._core.state.tasks:
+            await self._engine.hold(self.batch, self.control, f"{act.kind} in doubt: {why}")
+            await self._core.record(
+                self.batch,
+                TaskOffered(
+                    task=task,
+                    batch=self.batch,
+                    path=self.path,
+                    word=None,
+                    work="decide",
+                    text=f"{act.kind} on {attempt.equipment} is in doubt: {why}. "
+                    "Look at the material and the instrument, then say what was done.",
+                    ask=doubt_question(attempt, act, why).model_dump(mode="json"),
+                    evidence={**attempt.before, **attempt.evidence},
+                    second_person=True,
+                    due=self._core.clock.utc() + DECIDE_WITHIN,
+                ),
+            )
+        await self.control.unless_stopped(
+            self._core.bells.until(
+                f"command {attempt.command}", lambda: attempt.verdict != "uncertain"
+            )
+        )
+        await self._engine.held_at(self.batch, self.control, self.path)
+
+    # within ---------------------------------------------------------------------------------
+
+    def _next(self) -> int:
+        self._word += 1
+        return self._word
+
+    def _answered(self, number: int) -> None:
+        at = self._record.words[number].answered_at
+        if at is not None:
+            self._last = at
+
+    async def _same(self, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
+        if recorded == asked:
+            return
+        await self._core.record(
+            self.batch,
+            BatchBroken(
+                batch=self.batch, path=self.path, recorded=str(recorded), asked=str(asked)
+            ),
+        )
+        raise RecipeMismatchError(
+            f"resume {self.path} of batch {self.batch}",
+            why="the phase asks something else than the record holds",
+            do_next="Leave the batch as it is; other batches go on. Install the version that "
+            "began it, and resume",
+        )
+
+    def _unit(self, name: str) -> str:
+        return self._state.units.get(name, name)
+
+    def _unit_of_place(self, place: PlaceId) -> str:
+        by_place = self._core.cell.config.unit_of_place
+        found = by_place.get(place) or by_place[place.rsplit("/", 1)[0]]
+        return found.name
+
+    async def _read(self, equipment: EquipmentId, reading: Reading) -> str:
+        """Read, and hold as long as the instrument doesn't answer."""
+        while True:
+            try:
+                return await self._core.drivers[equipment].read(reading)
+            except OutcomeUnknownError as silent:
+                await self.hold(str(silent))
+
+    async def _wait(
+        self, instant: Instant | None, condition: Condition | None, latest: Instant | None
+    ) -> CameFirst:
+        if instant is not None:
+            await self._core.sleep_until(instant)
+            return CameFirst.INSTANT
+        if condition is None:
+            raise AssertionError("a wait is for an instant or for a condition")
+        return await self._engine.watches.first_of(self.batch, condition, latest)
+
+    async def _offer(
+        self, task: TaskId, number: int, question: Question, asked: dict[str, Any]
+    ) -> None:
+        work = "decide" if question.kind is TaskKind.DECIDE else "enter"
+        await self._core.record(
+            self.batch,
+            TaskOffered(
+                task=task,
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                work=work,
+                text=question.text,
+                ask=asked,
+                evidence=question.evidence,
+                second_person=question.second_person,
+                due=self._core.clock.utc() + question.respond_within,
+            ),
+        )
+
+    # identity -------------------------------------------------------------------------------
+
+    def _proof_on_record(self, reading: Identify, answer: dict[str, Any]) -> ProvenContainer:
+        rests_on = str(answer["rests_on"])
+        since = (
+            int(rests_on.removeprefix("carried from "))
+            if rests_on.startswith("carried")
+            else int(answer["seq"])
+        )
+        return self._gate.recall(
+            reading.container,
+            place=reading.place,
+            path=self.path,
+            rests_on=rests_on,
+            since=since,
+        )
+
+    async def _identify(
+        self, number: int, reading: Identify, carried_suffices: bool
+    ) -> ProvenContainer:
+        if carried_suffices:
+            carried = self._carried(reading)
+            if carried is not None:
+                return await self._record_proof(number, reading, carried, None, "")
+        return await self._scan(number, reading)
+
+    def _carried(self, reading: Identify) -> ProvenContainer | None:
+        """Return an earlier proof carried on, if nothing came between."""
+        container = self._core.state.containers[reading.container]
+        if not container.proven_seq:
+            return None
+        earlier = self._gate.recall(
+            reading.container,
+            place=reading.place,
+            path=self.path,
+            rests_on="scanned",
+            since=container.proven_seq,
+        )
+        try:
+            return self._gate.carry(
+                earlier, place=reading.place, path=self.path, seq=container.proven_seq
+            )
+        except IdentityRefusedError:
+            return None
+
+    async def _scan(self, number: int, reading: Identify) -> ProvenContainer:
+        scanner = self._scanner(reading)
+        await self._core.record(
+            self.batch,
+            ScanAwaited(
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                container=reading.container,
+                place=reading.place,
+                scanner=scanner,
+            ),
+        )
+        while True:
+            label = await self.control.unless_stopped(self._label(scanner, reading))
+            scan = ContainerScan(label, reading.place, scanner)
+            try:
+                proof = self._gate.verify(
+                    scan, expected=reading.container, path=self.path, seq=0
+                )
+            except IdentityRefusedError as refused:
+                await self._refused(number, reading, scan, refused)
+                continue
+            return await self._record_proof(number, reading, proof, scanner, label)
+
+    async def _label(self, scanner: EquipmentId, reading: Identify) -> str:
+        driver = self._core.drivers[scanner]
+        while True:
+            try:
+                return await driver.read(LabelRead(unit=reading.unit))
+            except OutcomeUnknownError:
+                await self._core.sleep(LOOK_AGAIN_AFTER)
+
+    async def _record_proof(
+        self,
+        number: int,
+        reading: Identify,
+        proof: ProvenContainer,
+        scanner: EquipmentId | None,
+        label: str,
+    ) -> ProvenContainer:
+        seq = await self._core.record(
+            self.batch,
+            IdentityProven(
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                reading=reading.model_dump(mode="json"),
+                container=reading.container,
+                place=reading.place,
+                scanner=scanner,
+                label=label,
+                rests_on=proof.rests_on,
+            ),
+        )
+        return self._gate.recall(
+            reading.container,
+            place=reading.place,
+            path=self.path,
+            rests_on=proof.rests_on,
+            since=seq if scanner is not None else proof.since,
+        )
+
+    async def _refused(
+        self,
+        number: int,
+        reading: Identify,
+        scan: ContainerScan,
+        refused: IdentityRefusedError,
+    ) -> None:
+        found = self._core.state.labels.get(scan.label)
+        await self._core.record(
+            self.batch,
+            IdentityRefused(
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                expected=reading.container,
+                place=reading.place,
+                scanner=scan.scanner,
+                label_sha256=hashlib.sha256(scan.label.encode()).hexdigest(),
+                why=refused.why,
+            ),
+        )
+        foreign = self._core.state.containers.get(found or "")
+        if found is not None and foreign is not None and foreign.coi not in ("", self._state.coi):
+            await self._core.record_for_host(
+                ContainerQuarantined(
+                    container=ContainerId(found),
+                    why=f"it was brought to {reading.place} where another patient's was expected",
+                )
+            )
+        await self._engine.alarms.raise_alarm(
+            f"identity {self.batch}/{self.path}",
+            tier="block",
+            cause=str(refused),
+            consequence="Nothing has moved; the step waits for the right container",
+            action=refused.do_next,
+            batch=self.batch,
+        )
+
+    def _scanner(self, reading: Identify) -> EquipmentId:
+        unit = self._core.cell.config.by_unit[self._unit(reading.unit)]
+        scanners = [one for one in unit.modules if one.capability == "scanning"]
+        for module in scanners:
+            if reading.place in module.covers:
+                return module.equipment
+        for module in scanners:
+            if not module.covers:
+                return module.equipment
+        raise RecipeMismatchError(
+            f"identify {reading.container} at {reading.place}",
+            why=f"no scanner of {unit.name} covers it",
+            do_next="Name one in the process cell file",
+        )
+
+    async def change_state(self, trigger: str, why: str = "") -> None:
+        """Record that this phase reached another state."""
+        await self._core.record(
+            self.batch,
+            StateChanged(batch=self.batch, path=self.path, trigger=trigger, why=why),
+        )
+
+
+def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:
+    """Return what two people are asked about an attempt in doubt."""
+    return Question(
+        kind=TaskKind.DECIDE,
+        text=why,
+        choices=(
+            Choice(name="all", leads_to=f"{act.kind} counts as done"),
+            Choice(name="part", leads_to="the amount that you state counts as done"),
+            Choice(name="nothing", leads_to=f"{act.kind} is attempted again"),
+        ),
+        evidence={**attempt.before, **attempt.evidence},
+        second_person=True,
+        respond_within=DECIDE_WITHIN,
+    )

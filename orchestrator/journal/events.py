@@ -1,0 +1,748 @@
+"""Every kind of fact that the journal holds, as one discriminated union.
+
+An event says what happened, in the past tense, and stands by itself. Its meaning never
+changes: a new meaning is a new kind. Acts, readings and proofs stand here as canonical
+values, so that a journal can be read without the phases and drivers that wrote it.
+
+Keys of inner objects are ``[a-z0-9_]+``; names from outside stand as values only.
+Follows design sections 5 to 8.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from orchestrator.kernel.frozen import Frozen
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CoiId,
+    CommandId,
+    ContainerId,
+    EquipmentId,
+    LotId,
+    PhasePath,
+    PlaceId,
+    RecipeDigest,
+    TaskId,
+    UserId,
+)
+from orchestrator.kernel.instants import Instant
+
+Value = dict[str, Any]
+"""A canonical value: an act, a reading, an error, as its own model writes it."""
+
+Texts = dict[str, str]
+
+
+class Named(Frozen):
+    """A recipe's name and what it stands for in one batch."""
+
+    name: str
+    is_: str
+
+
+class Signed(Frozen):
+    """A signature as it stands in the record (21 CFR 11.50: name, time, meaning)."""
+
+    signer: UserId
+    printed_name: str
+    meaning: Literal[
+        "authored", "performed", "verified", "reviewed", "approved", "released", "rejected"
+    ]
+    signed_digest: str = Field(description="SHA-256 of the canonical record that was signed")
+    signed_at: Instant
+    reason: str = ""
+
+
+# The host ------------------------------------------------------------------------------
+
+
+class HostStarted(Frozen):
+    """The daemon started. Proofs made before this are spent."""
+
+    kind: Literal["host_started"] = "host_started"
+    version: str
+    cell: str = Field(description="Digest of the process cell file")
+    synchronised: bool
+
+
+class HostStopped(Frozen):
+    """The daemon ended in good order."""
+
+    kind: Literal["host_stopped"] = "host_stopped"
+
+
+class JournalLatched(Frozen):
+    """A write or sync failed; nothing more was attempted."""
+
+    kind: Literal["journal_latched"] = "journal_latched"
+    why: str
+
+
+class EquipmentSeen(Frozen):
+    """A device answered at start or after a reconnect, and this is what it showed."""
+
+    kind: Literal["equipment_seen"] = "equipment_seen"
+    equipment: EquipmentId
+    model: str
+    serial: str
+    firmware: str
+    values: Texts
+    witness: str
+
+
+class EquipmentQuieted(Frozen):
+    """A device was brought to rest."""
+
+    kind: Literal["equipment_quieted"] = "equipment_quieted"
+    equipment: EquipmentId
+    how: str
+    why: str
+
+
+class OutsideActSeen(Frozen):
+    """A device shows what no recorded act explains."""
+
+    kind: Literal["outside_act_seen"] = "outside_act_seen"
+    equipment: EquipmentId
+    value: str
+    was: str
+    seen: str
+
+
+class PersonAdded(Frozen):
+    """A person may act under a name. ``secret`` is an argon2id hash."""
+
+    kind: Literal["person_added"] = "person_added"
+    user: UserId
+    login: str
+    printed_name: str
+    roles: tuple[str, ...]
+    secret: str
+    by: UserId | None = None
+
+
+class SessionOpened(Frozen):
+    """A person logged in; only the token's hash is kept."""
+
+    kind: Literal["session_opened"] = "session_opened"
+    user: UserId
+    token_sha256: str
+    terminal: str
+
+
+class SessionClosed(Frozen):
+    """A person logged out, or the session ran out."""
+
+    kind: Literal["session_closed"] = "session_closed"
+    token_sha256: str
+    why: str
+
+
+class LoginRefused(Frozen):
+    """A wrong password or an unknown name."""
+
+    kind: Literal["login_refused"] = "login_refused"
+    terminal: str
+    user: UserId | None = None
+
+
+# Recipes and materials -------------------------------------------------------------------
+
+
+class RecipeSubmitted(Frozen):
+    """A checked recipe was put on file; its bytes are kept verbatim."""
+
+    kind: Literal["recipe_submitted"] = "recipe_submitted"
+    recipe: RecipeDigest
+    title: str
+    document: str
+    version: str
+    content: str
+    signature: Signed
+
+
+class RecipeSigned(Frozen):
+    """A recipe was reviewed or approved."""
+
+    kind: Literal["recipe_signed"] = "recipe_signed"
+    recipe: RecipeDigest
+    signature: Signed
+
+
+class LotReceived(Frozen):
+    """A lot of a reagent or a kit was received and may be used."""
+
+    kind: Literal["lot_received"] = "lot_received"
+    lot: LotId
+    material: str
+    expires: Instant
+    in_use: str = Field(default="", description="Longest time in use once opened, as text")
+    by: UserId
+
+
+class LotQuarantined(Frozen):
+    """A lot may not be used."""
+
+    kind: Literal["lot_quarantined"] = "lot_quarantined"
+    lot: LotId
+    why: str
+    by: UserId
+
+
+class ContainerReceived(Frozen):
+    """A container is known: patient material, reagent, kit or empty."""
+
+    kind: Literal["container_received"] = "container_received"
+    container: ContainerId
+    label: str
+    material: str
+    what: Literal["patient_material", "reagent", "kit", "empty", "sample_tube"]
+    coi: CoiId | None = None
+    lot: LotId | None = None
+    volume: str = ""
+    capacity: str = ""
+    positions: tuple[str, ...] = Field(default=(), description="A kit's inner containers")
+    by: UserId
+
+
+class ContainerQuarantined(Frozen):
+    """A container may not be touched until quality decides."""
+
+    kind: Literal["container_quarantined"] = "container_quarantined"
+    container: ContainerId
+    why: str
+
+
+class ContainerReleased(Frozen):
+    """Quality let a quarantined container go back into use."""
+
+    kind: Literal["container_released"] = "container_released"
+    container: ContainerId
+    signature: Signed
+
+
+# The batch -------------------------------------------------------------------------------
+
+
+class BatchMade(Frozen):
+    """A recipe was bound to one therapy event, its containers and equipment."""
+
+    kind: Literal["batch_made"] = "batch_made"
+    batch: BatchId
+    coi: CoiId
+    recipe: RecipeDigest
+    cell: str
+    engine: str
+    containers: tuple[Named, ...]
+    kits: tuple[Named, ...]
+    units: tuple[Named, ...]
+    places: tuple[Named, ...]
+    ordered: Texts
+    signature: Signed
+
+
+class BatchStarted(Frozen):
+    """The batch was admitted with its long leases, and runs."""
+
+    kind: Literal["batch_started"] = "batch_started"
+    batch: BatchId
+
+
+class BatchEnded(Frozen):
+    """Every unit procedure has ended."""
+
+    kind: Literal["batch_ended"] = "batch_ended"
+    batch: BatchId
+    how: Literal["complete", "stopped", "aborted"]
+
+
+class BatchBroken(Frozen):
+    """A resumed phase asked something else than the record holds; the batch stands still."""
+
+    kind: Literal["batch_broken"] = "batch_broken"
+    batch: BatchId
+    path: PhasePath
+    recorded: str
+    asked: str
+
+
+class StateChanged(Frozen):
+    """A command or a report moved a procedural element to another state."""
+
+    kind: Literal["state_changed"] = "state_changed"
+    batch: BatchId
+    path: PhasePath
+    trigger: str
+    why: str = ""
+    by: UserId | None = None
+
+
+class BranchTaken(Frozen):
+    """A ``When`` or a ``RepeatUntil`` decided."""
+
+    kind: Literal["branch_taken"] = "branch_taken"
+    batch: BatchId
+    path: PhasePath
+    branch: str
+    because: str
+
+
+class ConditionEdge(Frozen):
+    """A watched condition changed: in, out, stale or back."""
+
+    kind: Literal["condition_edge"] = "condition_edge"
+    batch: BatchId
+    path: PhasePath
+    edge: Literal["in", "out", "stale", "back"]
+    value: str
+
+
+class KeepSummary(Frozen):
+    """One hour of a watched reading."""
+
+    kind: Literal["keep_summary"] = "keep_summary"
+    batch: BatchId
+    path: PhasePath
+    lowest: str
+    highest: str
+    samples: int
+
+
+class TraceSealed(Frozen):
+    """A chunk of a reading's trace was closed."""
+
+    kind: Literal["trace_sealed"] = "trace_sealed"
+    equipment: EquipmentId
+    reading: str
+    file: str
+    first: Instant
+    last: Instant
+    samples: int
+    sha256: str
+
+
+# Phases: the words and their answers -------------------------------------------------------
+
+
+class PhaseStarted(Frozen):
+    """A phase began to run."""
+
+    kind: Literal["phase_started"] = "phase_started"
+    batch: BatchId
+    path: PhasePath
+    recipe: RecipeDigest
+    phase: str = Field(description="Kind and behaviour version")
+
+
+class PhaseEnded(Frozen):
+    """A phase is complete; ``report`` is what it found."""
+
+    kind: Literal["phase_ended"] = "phase_ended"
+    batch: BatchId
+    path: PhasePath
+    report: Texts
+    measured: Texts = Field(default={}, description="The report's values by measured name")
+
+
+class PhaseFailed(Frozen):
+    """A phase can't go on: what was known of the material stands in ``error``."""
+
+    kind: Literal["phase_failed"] = "phase_failed"
+    batch: BatchId
+    path: PhasePath
+    error: Texts
+
+
+class AttemptIntended(Frozen):
+    """An attempt may begin: what is asked, and what the device showed before."""
+
+    kind: Literal["attempt_intended"] = "attempt_intended"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    attempt: int
+    command: CommandId
+    equipment: EquipmentId
+    asked: Value = Field(description="The whole act, as the phase asked it")
+    act: Value | None = Field(default=None, description="What remained to do; None for all of it")
+    before: Texts
+    witness: str
+    evidence: Texts
+    proven: tuple[str, ...] = Field(default=(), description="What each proof rests on")
+
+
+class AttemptSettled(Frozen):
+    """An attempt ended with a known effect, shown by evidence."""
+
+    kind: Literal["attempt_settled"] = "attempt_settled"
+    batch: BatchId
+    command: CommandId
+    verdict: Literal["all", "part", "nothing"]
+    done: str = ""
+    detail: Texts = {}
+    why: str = ""
+    after: Texts
+    witness: str
+    evidence: Texts
+
+
+class AttemptFailed(Frozen):
+    """An attempt was refused or failed; ``done`` is the part that was done before."""
+
+    kind: Literal["attempt_failed"] = "attempt_failed"
+    batch: BatchId
+    command: CommandId
+    error: Texts
+    done: str = ""
+    detail: Texts = {}
+
+
+class AttemptUncertain(Frozen):
+    """Nobody knows yet what an attempt did. The unit procedure is held."""
+
+    kind: Literal["attempt_uncertain"] = "attempt_uncertain"
+    batch: BatchId
+    command: CommandId
+    why: str
+    after: Texts = {}
+    evidence: Texts = {}
+
+
+class AttemptReconciled(Frozen):
+    """Two people decided what an attempt in doubt had done."""
+
+    kind: Literal["attempt_reconciled"] = "attempt_reconciled"
+    batch: BatchId
+    command: CommandId
+    verdict: Literal["all", "part", "nothing"]
+    done: str = ""
+    detail: Texts = {}
+    after: Texts
+    witness: str
+    signatures: tuple[Signed, ...]
+
+
+class ActRefused(Frozen):
+    """Interlocks refused an act before its intent; all refusals are listed."""
+
+    kind: Literal["act_refused"] = "act_refused"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    refusals: tuple[str, ...]
+
+
+class ActOverdue(Frozen):
+    """An act takes longer than it claimed."""
+
+    kind: Literal["act_overdue"] = "act_overdue"
+    batch: BatchId
+    command: CommandId
+
+
+class Seen(Frozen):
+    """A value that a phase decides on was read."""
+
+    kind: Literal["seen"] = "seen"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    reading: Value
+    value: str
+
+
+class ScanAwaited(Frozen):
+    """A container must be scanned at a place before anything moves."""
+
+    kind: Literal["scan_awaited"] = "scan_awaited"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    container: ContainerId
+    place: PlaceId
+    scanner: EquipmentId
+
+
+class IdentityProven(Frozen):
+    """The gate made a proof. ``rests_on`` is ``scanned`` or ``carried from <seq>``."""
+
+    kind: Literal["identity_proven"] = "identity_proven"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    reading: Value
+    container: ContainerId
+    place: PlaceId
+    scanner: EquipmentId | None
+    label: str
+    rests_on: str
+
+
+class IdentityRefused(Frozen):
+    """The gate refused a scan. ``expected`` is a pseudonym; another patient's id isn't kept."""
+
+    kind: Literal["identity_refused"] = "identity_refused"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    expected: ContainerId
+    place: PlaceId
+    scanner: EquipmentId | None
+    label_sha256: str
+    why: str
+
+
+class WaitStarted(Frozen):
+    """A phase waits; ``latest`` bounds it."""
+
+    kind: Literal["wait_started"] = "wait_started"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    instant: Instant | None
+    condition: Value | None
+    latest: Instant | None
+
+
+class WaitEnded(Frozen):
+    """What a phase waited for came."""
+
+    kind: Literal["wait_ended"] = "wait_ended"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    first: Literal["instant", "condition"]
+
+
+# People's work -----------------------------------------------------------------------------
+
+
+class TaskOffered(Frozen):
+    """Work for people: hand work, an entry, a decision or a verification."""
+
+    kind: Literal["task_offered"] = "task_offered"
+    task: TaskId
+    batch: BatchId | None
+    path: PhasePath | None
+    word: int | None
+    work: Literal["do", "enter", "decide", "verify"]
+    text: str
+    ask: Value = Field(description="The question, or the act to do by hand")
+    evidence: Texts = {}
+    second_person: bool = False
+    due: Instant | None = None
+
+
+class TaskTaken(Frozen):
+    """A person took it on."""
+
+    kind: Literal["task_taken"] = "task_taken"
+    task: TaskId
+    by: UserId
+
+
+class TaskReported(Frozen):
+    """The person says it is done, with evidence; or declines, with a reason."""
+
+    kind: Literal["task_reported"] = "task_reported"
+    task: TaskId
+    by: UserId
+    values: Texts = {}
+    choice: str = ""
+    declined: str = ""
+
+
+class TaskVerified(Frozen):
+    """Another person verified it."""
+
+    kind: Literal["task_verified"] = "task_verified"
+    task: TaskId
+    by: UserId
+
+
+class TaskWithdrawn(Frozen):
+    """Nobody need do it any more."""
+
+    kind: Literal["task_withdrawn"] = "task_withdrawn"
+    task: TaskId
+    why: str
+
+
+# Sharing the cell, limits, alarms, deviations ------------------------------------------------
+
+
+class LeaseWanted(Frozen):
+    """A batch waits for units or places."""
+
+    kind: Literal["lease_wanted"] = "lease_wanted"
+    batch: BatchId
+    path: PhasePath
+    resources: tuple[str, ...]
+    least_time_left: Instant | None = None
+
+
+class LeaseGranted(Frozen):
+    """A batch owns units or places until it releases them."""
+
+    kind: Literal["lease_granted"] = "lease_granted"
+    batch: BatchId
+    path: PhasePath
+    coi: CoiId
+    resources: tuple[str, ...]
+    until: Literal["operation", "batch"]
+
+
+class LeaseReleased(Frozen):
+    """Units or places are free again, cleared as their rule asks."""
+
+    kind: Literal["lease_released"] = "lease_released"
+    batch: BatchId
+    resources: tuple[str, ...]
+    clearance: Literal["none", "automatic", "two people"]
+    signatures: tuple[Signed, ...] = ()
+
+
+class LimitStarted(Frozen):
+    """A clock runs."""
+
+    kind: Literal["limit_started"] = "limit_started"
+    limit: str
+    owner: str
+    batch: BatchId | None = None
+    minimum: str = ""
+    maximum: str = ""
+    tier: Literal["warn", "alarm", "block"]
+    source: str
+
+
+class LimitDue(Frozen):
+    """A clock ran out."""
+
+    kind: Literal["limit_due"] = "limit_due"
+    limit: str
+
+
+class LimitEnded(Frozen):
+    """What the clock was for has come."""
+
+    kind: Literal["limit_ended"] = "limit_ended"
+    limit: str
+    used: str
+
+
+class AlarmRaised(Frozen):
+    """Somebody must act."""
+
+    kind: Literal["alarm_raised"] = "alarm_raised"
+    alarm: str
+    tier: Literal["warn", "alarm", "block"]
+    cause: str
+    consequence: str
+    action: str
+    batch: BatchId | None = None
+
+
+class AlarmAcknowledged(Frozen):
+    """A person has seen it."""
+
+    kind: Literal["alarm_acknowledged"] = "alarm_acknowledged"
+    alarm: str
+    by: UserId
+
+
+class AlarmCleared(Frozen):
+    """Its cause is gone."""
+
+    kind: Literal["alarm_cleared"] = "alarm_cleared"
+    alarm: str
+
+
+class DeviationOpened(Frozen):
+    """A departure from the recipe, opened by the system or a person."""
+
+    kind: Literal["deviation_opened"] = "deviation_opened"
+    deviation: str
+    batch: BatchId
+    path: PhasePath | None
+    text: str
+    by: UserId | None = None
+
+
+class DeviationClosed(Frozen):
+    """Another person closed it, with a reason."""
+
+    kind: Literal["deviation_closed"] = "deviation_closed"
+    deviation: str
+    signature: Signed
+
+
+AnyEvent = Annotated[
+    HostStarted
+    | HostStopped
+    | JournalLatched
+    | EquipmentSeen
+    | EquipmentQuieted
+    | OutsideActSeen
+    | PersonAdded
+    | SessionOpened
+    | SessionClosed
+    | LoginRefused
+    | RecipeSubmitted
+    | RecipeSigned
+    | LotReceived
+    | LotQuarantined
+    | ContainerReceived
+    | ContainerQuarantined
+    | ContainerReleased
+    | BatchMade
+    | BatchStarted
+    | BatchEnded
+    | BatchBroken
+    | StateChanged
+    | BranchTaken
+    | ConditionEdge
+    | KeepSummary
+    | TraceSealed
+    | PhaseStarted
+    | PhaseEnded
+    | PhaseFailed
+    | AttemptIntended
+    | AttemptSettled
+    | AttemptFailed
+    | AttemptUncertain
+    | AttemptReconciled
+    | ActRefused
+    | ActOverdue
+    | Seen
+    | ScanAwaited
+    | IdentityProven
+    | IdentityRefused
+    | WaitStarted
+    | WaitEnded
+    | TaskOffered
+    | TaskTaken
+    | TaskReported
+    | TaskVerified
+    | TaskWithdrawn
+    | LeaseWanted
+    | LeaseGranted
+    | LeaseReleased
+    | LimitStarted
+    | LimitDue
+    | LimitEnded
+    | AlarmRaised
+    | AlarmAcknowledged
+    | AlarmCleared
+    | DeviationOpened
+    | DeviationClosed,
+    Field(discriminator="kind"),
+]
+
+EVENTS: Final[TypeAdapter[AnyEvent]] = TypeAdapter(AnyEvent)
+"""Validates and reads any event; see ``docs/reference/journal.md``."""
+
+HOST: Final = "host"
+"""The stream of what belongs to no single batch."""

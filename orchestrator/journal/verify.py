@@ -1,0 +1,341 @@
+"""Is this journal what was written? Answered from the stored bytes alone.
+
+Each row is hashed again and compared with its leaf, the tree over the leaves with each
+signed checkpoint on the way, so that damage is located: an edited row by its own
+number, a rewritten stretch between the checkpoints around it. Nothing here needs the
+engine or a configuration, writes, or raises on damaged input; what is found is a
+``Verdict``. Works beside a running daemon and on a copy without anything around it.
+
+The method is in ``docs/reference/journal.md``, for those who would rather do it themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
+
+from orchestrator.journal.checkpoints import Checkpoint, NoteError, PublicKey
+from orchestrator.journal.journal import (
+    APPLICATION_ID,
+    CHECKPOINTS_TABLE,
+    EVENTS_TABLE,
+    FORMAT,
+    READ_AT_ONCE,
+    SELECT_ROWS,
+    is_intact,
+    open_to_read,
+)
+from orchestrator.journal.merkle import HASH_BYTES, CompactRange
+from orchestrator.kernel.canonical import canonical
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+PROBLEMS_MAX: Final = 20  # told one by one; the rest are counted
+
+_DAMAGE: Final = (apsw.Error, UnicodeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found.
+
+    ``sound`` says that nothing was found wrong. How much that is worth, ``anchored_to``
+    says: against ``nothing`` it only excludes accidents, since who can write the file can
+    hash it anew; against ``own checkpoints only`` nobody without the journal's key changed
+    an event before ``unanchored_from``, but all after an earlier checkpoint may have been
+    dropped; against ``witness`` not that either.
+    """
+
+    sound: bool
+    events: int
+    merkle_root: str
+    anchored_to: str
+    first_bad_seq: int | None
+    problems: tuple[str, ...]
+    unanchored_from: int | None
+    """The first event that no checkpoint covers; None if all are covered."""
+
+
+def verify(
+    path: Path,
+    key: Path | None = None,
+    *,
+    deep: bool = False,
+    witness: Path | None = None,
+    adapter: TypeAdapter[Any] | None = None,
+) -> Verdict:
+    """Return what is wrong with the journal at ``path``, and what that rests on.
+
+    Args:
+        path: The journal, with its ``-wal`` file beside it if there is one.
+        key: File with the public key; else ``journal.pub`` beside the journal, if it is there.
+        deep: Also read each event as this version knows it and write it canonically again.
+        witness: Folder of signed notes, ``*.note``, copied from the journal at earlier times.
+        adapter: For ``deep``: of the union of all events, if it isn't the product's own.
+    """
+    found = _Found()
+    try:
+        if not path.is_file():
+            found.add(None, f"{path}: there is no such file")
+        elif path.stat().st_size == 0 and not path.with_name(path.name + "-wal").exists():
+            found.add(None, f"{path}: the file is empty")
+        else:
+            connection = open_to_read(path)
+            try:
+                _Verification(path, connection, found).run(key, deep, witness, adapter)
+            finally:
+                connection.close()
+    except apsw.NotADBError:
+        found.add(None, f"{path}: it is no SQLite database, so no journal")
+    except apsw.CantOpenError as error:
+        found.add(None, f"{path}: it can't be opened ({error}); copy it to a folder of your own")
+    except (*_DAMAGE, OSError) as error:
+        found.add(None, f"{path}: it can't be read ({error})")
+    return found.verdict()
+
+
+class _Found:
+    """What a verification has found up to now."""
+
+    def __init__(self) -> None:
+        self.tree = CompactRange()
+        self.events = 0
+        self.anchored_to = "nothing"
+        self.anchored_size = 0
+        self._problems: list[str] = []
+        self._untold = 0
+        self._first_bad: int | None = None
+
+    def add(self, seq: int | None, problem: str) -> None:
+        if seq is not None and (self._first_bad is None or seq < self._first_bad):
+            self._first_bad = seq
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(problem)
+        else:
+            self._untold += 1
+
+    def verdict(self) -> Verdict:
+        problems = tuple(self._problems)
+        if self._untold:
+            problems += (f"and {self._untold} more",)
+        return Verdict(
+            sound=not problems,
+            events=self.events,
+            merkle_root=self.tree.root().hex(),
+            anchored_to=self.anchored_to,
+            first_bad_seq=self._first_bad,
+            problems=problems,
+            unanchored_from=self.anchored_size + 1 if self.anchored_size < self.events else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """One signed statement to compare the rows with."""
+
+    what: str
+    checkpoint: Checkpoint
+    is_signed: bool
+    anchor: str
+
+
+class _Verification:
+    def __init__(self, path: Path, connection: Any, found: _Found) -> None:
+        self._path = path
+        self._connection = connection
+        self._found = found
+        self._last_good_head = 0
+
+    def run(
+        self,
+        key: Path | None,
+        deep: bool,
+        witness: Path | None,
+        adapter: TypeAdapter[Any] | None,
+    ) -> None:
+        self._connection.execute("BEGIN")  # one moment for all that follows
+        if not self._is_journal():
+            return
+        public = self._key(key)
+        heads = [*self._own_heads(public), *self._witnessed_heads(public, witness)]
+        heads.sort(key=lambda head: head.checkpoint.size)
+        self._rows(heads)
+        if deep:
+            self._events(adapter)
+
+    def _is_journal(self) -> bool:
+        header = (
+            self._connection.execute("PRAGMA application_id").get,
+            self._connection.execute("PRAGMA user_version").get,
+        )
+        tables = self._connection.execute("SELECT sql FROM sqlite_schema ORDER BY rowid").fetchall()
+        if header[0] != APPLICATION_ID and not tables:
+            self._found.add(None, f"{self._path}: a database without anything in it")
+        elif header != (APPLICATION_ID, FORMAT):
+            self._found.add(
+                None, f"{self._path}: a database, but no journal of format {FORMAT} ({header})"
+            )
+        elif tables != [(EVENTS_TABLE,), (CHECKPOINTS_TABLE,)]:
+            self._found.add(None, f"{self._path}: its tables aren't those of a journal")
+        else:
+            return True
+        return False
+
+    def _key(self, key: Path | None) -> PublicKey | None:
+        beside = self._path.with_name("journal.pub")
+        if key is None and not beside.exists():
+            return None
+        key = key or beside
+        try:
+            return PublicKey.read(key.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as wrong:
+            self._found.add(None, f"{key}: {wrong}")
+            return None
+
+    def _own_heads(self, public: PublicKey | None) -> Iterator[_Head]:
+        stored = self._connection.execute(
+            "SELECT number, size, note FROM checkpoints ORDER BY number"
+        )
+        expected, size_before = 1, 0
+        try:
+            for number, size, note in stored:
+                what = f"checkpoint {number} (of {size} events)"
+                if number != expected:
+                    self._found.add(None, f"checkpoint {expected} is missing")
+                expected = number + 1
+                head = self._head(what, note, public, "own checkpoints only")
+                if head is None:
+                    continue
+                if head.checkpoint.size != size or size < size_before:
+                    self._found.add(None, f"{what} stands in the wrong place")
+                    continue
+                size_before = size
+                yield head
+        except _DAMAGE as damage:
+            self._found.add(None, f"checkpoint {expected} can't be read ({damage})")
+
+    def _witnessed_heads(self, public: PublicKey | None, witness: Path | None) -> Iterator[_Head]:
+        if witness is None:
+            return
+        notes = sorted(witness.glob("*.note"))
+        if not notes:
+            self._found.add(None, f"{witness}: there is no witnessed checkpoint")
+        if public is None:
+            self._found.add(None, f"{witness}: without the public key it can't be trusted")
+            return
+        for path in notes:
+            try:
+                note = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeError) as wrong:
+                self._found.add(None, f"{path}: {wrong}")
+                continue
+            head = self._head(str(path), note, public, "witness")
+            if head is not None:
+                yield head
+
+    def _head(self, what: str, note: str, public: PublicKey | None, anchor: str) -> _Head | None:
+        try:
+            if public is None:
+                return _Head(what, Checkpoint.read(note.partition("\n\n")[0] + "\n"), False, anchor)
+            return _Head(what, public.open(note), True, anchor)
+        except NoteError as wrong:
+            self._found.add(None, f"{what} can't be trusted: {wrong}")
+            return None
+
+    def _rows(self, heads: list[_Head]) -> None:
+        """Hash all rows, as many at once as are sound; look at them singly where not."""
+        found, tree = self._found, self._found.tree
+        if self._connection.execute("SELECT 1 FROM events WHERE seq < 1 LIMIT 1").get:
+            found.add(1, "there is an event before event 1")
+        waiting = iter(heads)
+        head = next(waiting, None)
+        is_whole = True
+        while is_whole:
+            rows, damage = self._next_rows(tree.size + 1)
+            if not rows and damage is None:
+                break
+            is_whole = damage is None
+            first = tree.size + 1
+            seqs = [row[0] for row in rows]
+            if seqs != list(range(first, first + len(rows))):
+                at = next(i for i, seq in enumerate(seqs) if seq != first + i)
+                rows, is_whole = rows[:at], False
+                damage = f"event {first + at} is missing: the next one there is {seqs[at]}"
+            leaves = self._leaves(rows)
+            while head is not None and head.checkpoint.size <= tree.size + len(leaves):
+                before = head.checkpoint.size - tree.size
+                tree.extend(leaves[:before])
+                leaves = leaves[before:]
+                self._compare(head)
+                head = next(waiting, None)
+            tree.extend(leaves)
+            if damage is not None:
+                found.add(tree.size + 1, damage)
+        found.events = tree.size
+        if head is not None and is_whole:
+            newest = heads[-1]
+            missing = f"{tree.size + 1} to {newest.checkpoint.size}"
+            found.add(
+                tree.size + 1,
+                f"events {missing} are missing: {newest.what} counts them, the journal ends before",
+            )
+
+    def _next_rows(self, first: int) -> tuple[list[tuple[Any, ...]], str | None]:
+        """Return the coming rows, and what stopped them if that was damage."""
+        rows: list[tuple[Any, ...]] = []
+        try:
+            for row in islice(self._connection.execute(SELECT_ROWS, (first,)), READ_AT_ONCE):
+                rows.append(row)  # noqa: PERF402: the rows before the damage are wanted
+        except _DAMAGE as damage:
+            return rows, f"event {first + len(rows)} can't be read ({damage})"
+        return rows, None
+
+    def _leaves(self, rows: list[tuple[Any, ...]]) -> list[bytes]:
+        """Return the stored leaves; tell which of them don't fit their rows."""
+        leaves = [row[-1] for row in rows]
+        for at, row in enumerate(rows):
+            if not is_intact(row):
+                self._found.add(row[0], f"event {row[0]} doesn't match its hash: it was changed")
+                if type(leaves[at]) is not bytes:
+                    leaves[at] = bytes(HASH_BYTES)
+        return leaves
+
+    def _compare(self, head: _Head) -> None:
+        size = head.checkpoint.size
+        if self._found.tree.root() != head.checkpoint.root:
+            first = self._last_good_head + 1
+            self._found.add(
+                first,
+                f"{head.what} doesn't fit the events: some of {first} to {size} were rewritten",
+            )
+            return
+        self._last_good_head = size
+        if head.is_signed:
+            self._found.anchored_size = max(self._found.anchored_size, size)
+            if self._found.anchored_to != "witness":
+                self._found.anchored_to = head.anchor
+
+    def _events(self, adapter: TypeAdapter[Any] | None) -> None:
+        if adapter is None:
+            from orchestrator.journal.events import EVENTS
+
+            adapter = EVENTS
+        try:
+            for row in self._connection.execute(SELECT_ROWS, (1,)):
+                seq, kind, body = row[0], row[7], row[8]
+                try:
+                    event = adapter.validate_json(body)
+                    dumped = event.model_dump(mode="json")
+                    if canonical(dumped).decode() != body or dumped["kind"] != kind:
+                        self._found.add(seq, f"event {seq} isn't written canonically")
+                except (ValueError, TypeError) as wrong:
+                    why = str(wrong).splitlines()[0]
+                    self._found.add(seq, f"event {seq} is none that this version knows ({why})")
+        except _DAMAGE as damage:
+            self._found.add(None, f"the events can't all be read ({damage})")

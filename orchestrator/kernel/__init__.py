@@ -1,0 +1,1 @@
+"""Words that everyone speaks; no input, no output."""

@@ -1,0 +1,1 @@
+"""Users, roles, competence and signatures."""

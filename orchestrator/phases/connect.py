@@ -1,0 +1,168 @@
+"""Join a bag to a port of a docked kit by hand, and show that it is the right joint.
+
+A joint made by hand can be wrong in two ways that no scan before it can see: another
+bag was joined, or the right bag was joined to another port. So the bag is scanned at
+the port after it was joined, and the first dose through the joint is at most 1 mL of
+flush buffer whose weight must show on the balance that carries the bag (design
+section 10).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from devices.interfaces.hands import HandAct, Handwork
+from devices.interfaces.scanning import Identify
+from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
+from orchestrator.kernel.errors import ResultOutOfRangeError
+from orchestrator.kernel.identifiers import KitId, PlaceId
+from orchestrator.kernel.quantities import Flow, Range, Volume, mL, minute
+from orchestrator.phases.liquid import move_liquid, prove
+from orchestrator.phases.outside import Outside
+from orchestrator.phases.phase import PhaseModel, Report
+
+FIRST_DOSE_MOST: Final = 1 * mL
+"""Design section 10."""
+
+_WORK: Final = {
+    "sterile_weld": (Handwork.WELD, "Weld the tube of {bag} to port {port} of kit {kit}"),
+    "aseptic_connector": (
+        Handwork.CONNECT_ASEPTICALLY,
+        "Join {bag} to port {port} of kit {kit} with the aseptic connector",
+    ),
+}
+
+HAND_WORK_WITHIN: Final = 30 * minute
+"""Set by site: how long hand work may take before it is overdue."""
+
+
+class Connect(PhaseModel):
+    """Join ``container`` to ``port``, scan it there, test for leaks, and prove the joint.
+
+    Effect: joins tubes, irreversibly. Interrupted: the hand work is HELD for its report;
+    the first dose goes on (CONTINUE).
+    """
+
+    kind: Literal["connect/1"] = "connect/1"
+    container: str
+    kit: str
+    port: str
+    flush: str = Field(description="The kit's container of buffer, for the first dose")
+    station: str
+    by: Literal["sterile_weld", "aseptic_connector"]
+    patient_material: bool
+    first_dose: Volume
+    flow: Flow
+    leak_test: bool = True
+
+    def claims(self) -> Claims:
+        dose = Range(lowest=self.first_dose, highest=self.first_dose)
+        return Claims(
+            touches=(
+                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.container, how=Contact.JOINS, at_port=self.port),
+                Touch(container=self.flush, how=Contact.DRAWS, volume=dose, at_port="flush"),
+                Touch(
+                    container=self.container,
+                    how=Contact.RECEIVES,
+                    volume=dose,
+                    at_port=self.port,
+                ),
+            ),
+            needs=(
+                (self.station, "scanning"),
+                (self.station, "fluid_transfer"),
+                (self.station, "valves"),
+                (self.station, "weighing"),
+            ),
+            duration=Range(lowest=3 * minute, highest=20 * minute),
+            consumes_patient_material=self.patient_material,
+            attended=True,
+            identity="fresh",
+            second_person=self.patient_material,
+            on_interruption=OnInterruption.HOLD,
+            quieten=Quieten.HALT,
+            longest_safe_hold=self.longest_hold,
+            product_safe_state="the bag hangs at the station, its valve is shut",
+        )
+
+    def sentence(self) -> str:
+        way = self.by.replace("_", " ")
+        return (
+            f"Connect the {self.container} to port {self.port} of the {self.kit} by {way}; "
+            f"scan it there, test for leaks, and let {self.first_dose} of the {self.flush} "
+            f"show on its balance."
+        )
+
+    async def run(self, outside: Outside) -> Report:
+        container = outside.container(self.container)
+        kit = KitId(str(outside.container(self.kit)))
+        hook = outside.place(self.station, "hook")
+        kit_proof = (await prove(outside, self.station, self.kit))[0]
+        bag_proof = await outside.see(
+            Identify(unit=self.station, container=container, place=hook)
+        )
+        work, instruction = _WORK[self.by]
+        await outside.do(
+            HandAct(
+                unit=self.station,
+                work=work,
+                instruction=instruction.format(bag=container, port=self.port, kit=kit)
+                + f", and hang it at {hook}",
+                containers=(container,),
+                kit=kit,
+                port=self.port,
+                at=(hook,),
+                report=("weld",) if work is Handwork.WELD else (),
+                second_person=self.patient_material,
+                longest=HAND_WORK_WITHIN,
+                on_interruption=OnInterruption.HOLD,
+                quieten=Quieten.LEAVE_RUNNING,
+            ),
+            proven=(kit_proof, bag_proof),
+        )
+        joined = await outside.see(
+            Identify(
+                unit=self.station,
+                container=container,
+                place=PlaceId(f"{outside.place(self.station)}/{self.port}"),
+            )
+        )
+        if self.leak_test:
+            await self._test_for_leaks(outside, joined.place)
+        dose = await move_liquid(
+            outside,
+            station=self.station,
+            source=outside.container(self.flush),
+            source_at="flush",
+            target=container,
+            target_at=self.port,
+            volume=self.first_dose,
+            flow=self.flow,
+            proven=(kit_proof, joined),
+            on_hook=self.port,
+        )
+        return {"identity": joined.rests_on, "first_dose": dose.done, **dose.detail}
+
+    async def _test_for_leaks(self, outside: Outside, port: PlaceId) -> None:
+        tested = await outside.do(
+            HandAct(
+                unit=self.station,
+                work=Handwork.TEST_LEAK,
+                instruction=f"Test the joint at {port} for leaks",
+                port=self.port,
+                report=("leak",),
+                longest=HAND_WORK_WITHIN,
+                on_interruption=OnInterruption.REPEAT,
+                quieten=Quieten.LEAVE_RUNNING,
+            ),
+            proven=(),
+        )
+        if tested.detail.get("leak") != "none":
+            raise ResultOutOfRangeError(
+                f"leak test of the joint at {port}",
+                why=f"the report says {tested.detail.get('leak')!r}",
+                do_next="Clamp the joint and call quality assurance; nothing has passed it",
+            )

@@ -1,0 +1,1 @@
+"""The process cell: its file, and the one place where everything is put together."""

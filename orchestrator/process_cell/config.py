@@ -1,0 +1,196 @@
+"""The process cell file: which instruments there are, what they provide, where things stand.
+
+Strict: an unknown key is refused with the nearest known one, and nothing that safety
+depends on has a default. The digest of the file's bytes is journaled with each batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self, cast
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from orchestrator.kernel.errors import ConfigurationRefusedError
+from orchestrator.kernel.frozen import Frozen
+from orchestrator.kernel.identifiers import EquipmentId, PlaceId
+
+
+class Module(Frozen):
+    """One instrument of a unit."""
+
+    equipment: EquipmentId
+    capability: str
+    part: str = Field(default="", description="Which of several with the same capability")
+    model: str
+    address: str = Field(description="serial:PATH, tcp:HOST:PORT or emulated")
+    serial: str = Field(default="", description="Serial number it must show, where it can")
+    calibration_due: date | None = None
+    covers: tuple[PlaceId, ...] = Field(default=(), description="Places that a scanner sees")
+    settings: dict[str, Any] = {}
+
+
+class Unit(Frozen):
+    """A part of the cell that one batch owns at a time."""
+
+    name: str
+    kind: str
+    lease: Literal["operation", "batch"]
+    clearance: Literal["none", "automatic", "two people"]
+    places: tuple[PlaceId, ...] = Field(default=(), description="The first is where work is done")
+    named_places: dict[str, PlaceId] = {}
+    room: str = ""
+    modules: tuple[Module, ...] = ()
+
+
+class Station(Frozen):
+    """Where in a drawing a place is, in millimetres from the cell's corner."""
+
+    place: PlaceId
+    x: int
+    y: int
+
+
+class CellConfig(Frozen):
+    """One process cell."""
+
+    name: str
+    emulated: bool = Field(description="Whether the addresses lead to emulators; never both")
+    units: tuple[Unit, ...]
+    drawing: tuple[Station, ...] = ()
+    width: int = 0
+    depth: int = 0
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for what, names in (
+            ("unit", [unit.name for unit in self.units]),
+            ("equipment", [str(module.equipment) for module in self.modules]),
+            ("place", [str(place) for unit in self.units for place in unit.places]),
+            (
+                "port",
+                [one.address for one in self.modules if one.address not in ("emulated", "people")],
+            ),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"the {what} {twice[0]} stands there twice")
+        return self
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """Return every instrument of the cell."""
+        return tuple(module for unit in self.units for module in unit.modules)
+
+    @cached_property
+    def by_equipment(self) -> dict[str, Module]:
+        """Return each instrument by its name."""
+        return {str(module.equipment): module for module in self.modules}
+
+    @cached_property
+    def by_unit(self) -> dict[str, Unit]:
+        """Return each unit by its name."""
+        return {unit.name: unit for unit in self.units}
+
+    @cached_property
+    def unit_of_place(self) -> dict[str, Unit]:
+        """Return the unit that each place belongs to."""
+        return {
+            str(place): unit
+            for unit in self.units
+            for place in (*unit.places, *unit.named_places.values())
+        }
+
+    def module(self, unit: str, capability: str, part: str = "") -> Module:
+        """Return the unit's instrument with this capability.
+
+        Raises:
+            ConfigurationRefusedError: The unit has none, or has several and ``part`` names
+                none of them.
+        """
+        found = [
+            one
+            for one in self.by_unit[unit].modules
+            if one.capability == capability and (not part or one.part == part)
+        ]
+        if len(found) != 1:
+            raise ConfigurationRefusedError(
+                f"find {capability} {part} of unit {unit}".replace("  ", " "),
+                why=f"the process cell file has {len(found)} of it there",
+                do_next="Add the instrument to the unit, or name its part",
+            )
+        return found[0]
+
+    def units_of_kind(self, kind: str) -> tuple[Unit, ...]:
+        """Return the units of one kind, in the file's order."""
+        return tuple(unit for unit in self.units if unit.kind == kind)
+
+
+class LoadedCell(Frozen):
+    """A process cell and the digest of the file that it came from."""
+
+    config: CellConfig
+    digest: str
+    source: str
+
+
+_WHAT: Final = "read the process cell file"
+
+
+def load_cell(path: Path) -> LoadedCell:
+    """Read a process cell file.
+
+    Raises:
+        ConfigurationRefusedError: The file is missing, isn't TOML, or a key is unknown,
+            missing or of the wrong form. The message names the nearest known key.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as absent:
+        raise ConfigurationRefusedError(
+            f"{_WHAT} {path.name}",
+            why=absent.strerror or "it can't be read",
+            do_next="Give the path of a process cell file; `cellwright draw` shows one",
+        ) from absent
+    return read_cell(content, source=path.name)
+
+
+def read_cell(content: bytes, *, source: str) -> LoadedCell:
+    """Read a process cell from a file's bytes. Raises as ``load_cell``."""
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise ConfigurationRefusedError(
+            f"{_WHAT} {source}", why=str(broken), do_next="Correct the file at that line"
+        ) from broken
+    try:
+        config = CellConfig.model_validate(table)
+    except ValidationError as invalid:
+        raise ConfigurationRefusedError(
+            f"{_WHAT} {source}", why=_first_reason(invalid), do_next="Correct the file"
+        ) from invalid
+    return LoadedCell(config=config, digest=hashlib.sha256(content).hexdigest(), source=source)
+
+
+_MODELS: Final[dict[str, type[BaseModel]]] = {
+    "units": Unit,
+    "modules": Module,
+    "drawing": Station,
+}
+
+
+def _first_reason(invalid: ValidationError) -> str:
+    """Return the first fault in words, with the nearest known key for an unknown one."""
+    first = invalid.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}" if where else str(first["msg"])
+    names = [step for step in first["loc"] if isinstance(step, str)]
+    model = _MODELS.get(names[-2], CellConfig) if len(names) > 1 else CellConfig
+    near = difflib.get_close_matches(names[-1], list(model.model_fields), n=1, cutoff=0)
+    return f"{where}: no such key; the nearest known is {cast('str', near[0])!r}"

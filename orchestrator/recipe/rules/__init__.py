@@ -1,0 +1,1 @@
+"""Rules that a recipe is checked by; each reads claims only."""

@@ -1,0 +1,1 @@
+"""Procedures, one in each file."""

@@ -1,0 +1,1 @@
+"""Process cell files and their drawings."""

@@ -1,0 +1,1 @@
+"""The tests. They do not ship."""

@@ -1,0 +1,1 @@
+"""Does each driver keep its interface's promises?"""

@@ -1,0 +1,1 @@
+"""Stop the software at every point, and resume."""

@@ -1,0 +1,1 @@
+"""Do journals and recipes of every past release still open?"""

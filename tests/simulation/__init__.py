@@ -1,0 +1,1 @@
+"""Whole procedures on virtual time, with faults."""

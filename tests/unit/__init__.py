@@ -1,0 +1,1 @@
+"""Does a rule do what its sentence says? Runs on nothing."""

@@ -1,0 +1,1 @@
+"""Tests of the emulated instruments, one file for each model."""

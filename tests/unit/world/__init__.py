@@ -1,0 +1,1 @@
+"""The World alone: plumbing, places, ledger, cultures, cold, determinism."""
