@@ -87,6 +87,8 @@ class _Turn:
 class WatsonMarlow530Du(Emulator):
     """A 530Du with its head on the segment of one transfer station.
 
+    GO and DO are its acting requests. Neither is answered, so ``REPLYING`` never comes.
+
     Args:
         world: The room it stands in.
         equipment: Its name in the room.

@@ -31,6 +31,9 @@ class Hands:
         self.equipment = equipment
         self._board = board
 
+    async def run(self) -> None:
+        """Return at once: there is no line to read."""
+
     async def identify(self) -> DeviceIdentity:
         return DeviceIdentity(model=self.model)
 

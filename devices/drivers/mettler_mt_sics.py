@@ -101,7 +101,6 @@ class MettlerMtSics:
         self._reply_within = sheet.figure("reply_within", Duration)
         self._stable_within = sheet.figure("stable_within", Duration)
         self._zero_error = sheet.figure("zero_error", Mass)
-        self._tares = sheet.range_of("tare", Mass)
         self._asks_serial = False
         self._restarts = 0
         self._restarts_at_trigger = 0

@@ -150,6 +150,7 @@ class WatsonMarlow530Du:
         self._second_look_s = sheet.figure("second_look", Duration).to(second)
         self._only_acts_change = {"count": str(self._idle_count), "running": "equal"}
         self._next_send_s = 0.0
+        self._shown: Status | None = None
         self._quieted = asyncio.Event()
 
     @property
@@ -249,15 +250,10 @@ class WatsonMarlow530Du:
         """
         if how is Quieten.LEAVE_RUNNING:
             return
-        why = "it didn't echo the stop command"
+        why = f"it turns on after {READ_ATTEMPTS_MAX} stop commands"
         for _ in range(READ_ATTEMPTS_MAX):
-            request = self._address + b"ST\r"
-            try:
-                await self._line.halt(
-                    request,
-                    within=self._reply_within,
-                    fits=self._echo_of(request) if self._settings.echo else None,
-                )
+            try:  # its echo isn't waited for: the status shows more
+                await self._line.halt(self._address + b"ST\r", within=self._reply_within, fits=None)
             except NoReplyError:
                 continue
             except LineClosedError:
@@ -267,7 +263,6 @@ class WatsonMarlow530Du:
             if not (await self._status()).running:
                 self._quieted.set()
                 return
-            why = "it turns on"
         raise OutcomeUnknownError(
             f"{self._equipment}: stop", why=why, do_next="Press the pump's stop key"
         )
@@ -380,12 +375,14 @@ class WatsonMarlow530Du:
             return
 
     async def _status(self) -> Status:
-        status = read_status(await self._read(b"RS", self._is_status), self._settings.pump_number)
-        assert status is not None, "the conversation gave a frame that doesn't fit"
-        return status
+        await self._read(b"RS", self._is_status)
+        assert self._shown is not None, "the conversation gave a frame that doesn't fit"
+        return self._shown
 
     def _is_status(self, frame: bytes) -> bool:
-        return read_status(frame, self._settings.pump_number) is not None
+        """Tell whether a frame is this pump's status, and keep what it says."""
+        self._shown = read_status(frame, self._settings.pump_number)
+        return self._shown is not None
 
     async def _read(self, command: bytes, fits: Callable[[bytes], bool]) -> bytes:
         await self._keep_gap()

@@ -69,6 +69,10 @@ class Driver(Protocol):
         """
         ...
 
+    async def run(self) -> None:
+        """Read the line until it closes; started once, beside everything else."""
+        ...
+
     async def identify(self) -> DeviceIdentity:
         """Ask the device what it is. Reading; may be repeated."""
         ...

@@ -141,6 +141,7 @@ class Counts:
     garbage_bytes: int = 0
     strays: int = 0  # whole frames that fitted no question and aren't unasked ones
     late: int = 0  # those of them that came in quarantine
+    out_of_step: int = 0  # lost answers that came behind the next question's
     unheard: int = 0  # unasked frames that nobody took in time
 
 
@@ -161,6 +162,7 @@ class Conversation:
         *,
         is_unasked: Callable[[bytes], bool] = no_frame,
         on_unasked: Callable[[bytes], None] | None = None,
+        numbered: bool = False,
     ) -> None:
         """Talk on ``line``, which nobody else reads.
 
@@ -170,21 +172,26 @@ class Conversation:
             is_unasked: Tells, of every frame, whether the instrument sends it by itself:
                 a scan, an alarm, a stream of weights. Asked before any question is.
             on_unasked: Takes them; if nobody is given, ``unasked`` waits for them.
+            numbered: Each answer bears its question's number, which ``fits`` looks at. A
+                late one can't be mistaken then, and the line needs no quarantine.
         """
         self._line = line
         self._framer = framer
         self._is_unasked = is_unasked
         self._on_unasked = on_unasked
+        self._numbered = numbered
         self._buffer = bytearray()
         self._unasked: asyncio.Queue[bytes | None] = asyncio.Queue(UNASKED_MAX)
         self._turn = asyncio.Lock()
         self._halt_turn = asyncio.Lock()
+        self._halts = 0
         self._no_halt = asyncio.Event()
         self._no_halt.set()
         self._asked: _Question | None = None
         self._halting: _Question | None = None
         self._owed: Callable[[bytes], bool] | None = None  # what a lost answer would fit
         self._quiet_s = 0.0  # how long the line must be silent; 0: not quarantined
+        self._patience_s = 0.0  # how long the lost answer had
         self._last_frame_s = 0.0
         self._lost = False
         self.counts = Counts()
@@ -296,6 +303,7 @@ class Conversation:
             LineClosedError: The line was closed before. Nothing was sent.
             NoReplyError: No answer came. Whether it halted is unknown; repeat it.
         """
+        self._halts += 1
         self._no_halt.clear()
         try:
             async with self._halt_turn:
@@ -310,7 +318,8 @@ class Conversation:
                 finally:
                     self._halting = None
         finally:
-            if not self._halt_turn.locked():
+            self._halts -= 1
+            if self._halts == 0:
                 self._no_halt.set()
 
     async def unasked(self) -> bytes:
@@ -377,8 +386,12 @@ class Conversation:
             raise
 
     def _quarantine(self, question: _Question, within: Duration) -> None:
-        self._owed = question.fits
-        self._quiet_s = max(self._quiet_s, within.base / 1_000)
+        if self._numbered:
+            return
+        # The answer to an earlier halt is as good as the answer to this one: none is owed.
+        self._owed = None if question is self._halting else question.fits
+        self._patience_s = within.base / 1_000
+        self._quiet_s = max(self._quiet_s, self._patience_s)
         self._last_frame_s = asyncio.get_running_loop().time()
 
     async def _wait_until_clear(self) -> None:
@@ -445,8 +458,10 @@ class Conversation:
         elif self._owed is not None and self._owed(frame):
             # The answer that was lost has come after all, behind a question that has been
             # asked since: that one's answer may have been this one's.
-            self._quiet_s = self._quiet_s or 0.001
+            self.counts.out_of_step += 1
             self._owed = None
+            self._quiet_s = self._patience_s
+            self._last_frame_s = asyncio.get_running_loop().time()
 
     def _give_unasked(self, frame: bytes) -> None:
         if self._on_unasked is not None:

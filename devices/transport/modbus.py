@@ -134,7 +134,7 @@ class ModbusClient:
             unit: The unit identifier; 1 where the instrument doesn't look at it.
         """
         self._framer = FramerSocket(DecodePDU(is_server=False))
-        self._talk = Conversation(line, modbus_frames)
+        self._talk = Conversation(line, modbus_frames, numbered=True)
         self._within = within
         self._unit = unit
         self._transaction = 0

@@ -114,7 +114,8 @@ def _is_pseudo_terminal(path: Path) -> bool:
 
 def _refused(name: str, path: Path, settings: SerialSettings, error: Exception) -> RefusedError:
     what = f"{name}: open {path} at {settings}"
-    number = getattr(error, "errno", None)
+    cause = error.__context__ if isinstance(error.__context__, termios.error) else error
+    number = cause.args[0] if isinstance(cause, termios.error) else getattr(cause, "errno", None)
     if number == errno.ENOENT:
         return PortRefusedError(
             what,

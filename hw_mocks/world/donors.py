@@ -26,12 +26,12 @@ class Donor:
 
 GROWTH_SPREAD = 0.05
 """Standard deviation of ln(growth); fitted to S5 (median fold 53, range 42 to 65, two sites)."""
-TRANSDUCIBILITY_SPREAD = 0.6
+TRANSDUCIBILITY_SPREAD = 0.45
 """Standard deviation of ln(transducibility); fitted to S5 (CAR+ 34 to 61 %)."""
-RUN_A_GROWTH = 1.05
-RUN_A_TRANSDUCIBILITY = 6.0
-RUN_B_GROWTH = 1.05
-RUN_B_TRANSDUCIBILITY = 1.3
+RUN_A_GROWTH = 1.12
+RUN_A_TRANSDUCIBILITY = 8.48
+RUN_B_GROWTH = 1.21
+RUN_B_TRANSDUCIBILITY = 1.70
 
 
 def run_a(donor: str) -> Donor:

@@ -143,24 +143,24 @@ class Flow:
         wanted = min(displaced_mL, available, max(free, 0.0))
         if wanted <= 0.0:
             return 0.0
-        entering = Mixture()
+        entering: list[Mixture] = []
         warmth = 0.0
         branches = {**kit.ports, **kit.branches}
         for (branch, container), held in zip(froms, sources, strict=True):
             drawn = world.draw_from(container, wanted * (held.contents.volume_mL / available))
             warmth += drawn.volume_mL * held.temperature_degC
             # Side A's left end is the container's; side B's left end is the pump's.
-            entering.add(branches[branch].push(drawn, at_left=forward))
+            entering += branches[branch].push([drawn], at_left=forward)
         warmth /= wanted
         through = kit.pump_line.push(entering, at_left=forward)
-        room = [held.capacity_mL - held.contents.volume_mL for held in sinks]
-        total_room = sum(room)
-        for (branch, container), space in zip(intos, room, strict=True):
-            left = through.volume_mL
-            share = left if len(sinks) == 1 else left * min(space / total_room, 1.0)
+        total_room = free
+        for (branch, container), held in zip(intos, sinks, strict=True):
+            space = held.capacity_mL - held.contents.volume_mL
+            share = min(space / total_room, 1.0)
             total_room -= space
-            leaving = branches[branch].push(through.take(share), at_left=forward)
-            world.pour_in(container, leaving, at_degC=warmth)
+            part = [slug.take(slug.volume_mL * share) for slug in through]
+            for leaving in branches[branch].push(part, at_left=forward):
+                world.pour_in(container, leaving, at_degC=warmth)
         return wanted
 
 

@@ -8,10 +8,14 @@ so nothing is made or lost beyond the last bit of a float.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 TypeOfCell = tuple[str, str]
 """Whose cells, and which: (donor, phenotype)."""
+
+SMALLEST_ML = 1e-12
+"""Less than this is the last bit of a float, not a volume."""
 
 T_CELLS = ("cd4_t", "cd8_t")
 PHENOTYPES = ("cd4_t", "cd8_t", "b", "nk", "monocyte", "msc")
@@ -180,17 +184,20 @@ class Line:
         """Return how much liquid stands in the tubing."""
         return sum(slug.volume_mL for slug in self.slugs)
 
-    def push(self, entering: Mixture, *, at_left: bool) -> Mixture:
-        """Let ``entering`` in at one end; return what leaves at the other."""
-        if entering.volume_mL > 0.0:
-            (self.slugs.appendleft if at_left else self.slugs.append)(entering)
-        leaving = Mixture()
-        while (excess := self.volume_mL() - self.dead_volume_mL) > 1e-12:
+    def push(self, entering: Iterable[Mixture], *, at_left: bool) -> list[Mixture]:
+        """Let slugs in at one end, in order; return what leaves at the other, in order."""
+        for slug in entering:
+            if slug.volume_mL > 0.0:
+                (self.slugs.appendleft if at_left else self.slugs.append)(slug)
+        leaving: list[Mixture] = []
+        excess = self.volume_mL() - self.dead_volume_mL
+        while excess > SMALLEST_ML:
             last = self.slugs[-1] if at_left else self.slugs[0]
             if last.volume_mL <= excess:
-                leaving.add(self.slugs.pop() if at_left else self.slugs.popleft())
+                excess -= last.volume_mL
+                leaving.append(self.slugs.pop() if at_left else self.slugs.popleft())
             else:
-                leaving.add(last.take(excess))
+                leaving.append(last.take(excess))
                 break
         while len(self.slugs) > self.SLUGS_MAX:
             first, second = self.slugs.popleft(), self.slugs.popleft()

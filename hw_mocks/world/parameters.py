@@ -1,13 +1,12 @@
 """Every number of the World's physics, each with its unit and where it comes from.
 
-Three kinds of source: a published table (DOI, or the mark ``S..`` of the process notes), ``fitted
+Three kinds of source: a published table (DOI, or a mark ``S..``), ``fitted
 to`` a published figure, or ``set``: chosen for this room because nothing sourced was found, which a
 site would replace. No parameter names a day, a yield or a recipe.
 
 Tables used: T cells, doi 10.1186/s13036-019-0167-2, table 1; Monod constants (of CHO cells, taken
 over for want of a T-cell set), doi 10.3390/bioengineering5010025, table 2; vector stability, doi
-10.1038/s41434-020-00193-y. S2, S4, S5, S16, S36, S38, S94, S100, S103, S106, S113, S114: the
-process notes' run tables (``docs/explanation/world.md`` names them).
+10.1038/s41434-020-00193-y. What the marks stand for: ``docs/explanation/world.md``.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ COPY_DISPERSION: Final = Parameter(
 )
 
 # Adherent cells
-MSC_GROWTH_MAX: Final = Parameter(0.0395, "1/h", "fitted to S38 (6.6e8 after 21 d from 25 mL)")
+MSC_GROWTH_MAX: Final = Parameter(0.0389, "1/h", "fitted to S38 (6.6e8 after 21 d from 25 mL)")
 MSC_SATURATION: Final = Parameter(
     4.0e4, "cells/cm2", "set: 6.6e8 (S38) on 2.1 m2 is 3.1e4 cells/cm2"
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.driver import Driver, Settled, Standing
@@ -69,6 +69,10 @@ class ActingPhase(Protocol):
         """Return the proofs, scanned again where a restart or another break spent them."""
         ...
 
+    async def safe_point(self) -> None:
+        """Return when the phase may go on: it stays here while held or paused."""
+        ...
+
     async def hold(self, why: str) -> None:
         """Hold the unit procedure and return when it was let go on."""
         ...
@@ -96,11 +100,16 @@ class Actor:
         core = self._core
         batch = core.state.batches[phase.batch]
         unit = core.cell.config.by_unit[batch.units.get(act.unit, act.unit)]
-        module = core.cell.config.module(unit.name, act.capability, act.part)
+        if act.capability == "hands":
+            module = core.cell.config.hands
+            lock = core.lock_of(f"hands {phase.batch}/{phase.path}")
+        else:
+            module = core.cell.config.module(unit.name, act.capability, act.part)
+            lock = core.lock_of(module.equipment)
         driver = core.drivers[module.equipment]
         asked = act.model_dump(mode="json")
         looked_at = 0  # attempts that a person has seen do nothing
-        async with core.lock_of(module.equipment):
+        async with lock:
             while True:
                 word = batch.phases[phase.path].words.get(number)
                 attempts = word.attempts if word is not None else []
@@ -110,7 +119,7 @@ class Actor:
                 rest = _rest(act, attempts)
                 if rest is None:
                     return _total(act, attempts)
-                await phase.control.passed()
+                await phase.safe_point()
                 if _fruitless(attempts[looked_at:]):
                     await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
                     looked_at = len(attempts)
@@ -202,7 +211,7 @@ class Actor:
         core = self._core
 
         def quieten() -> None:
-            core.tasks.create_task(self._quieten(module.equipment, driver, act, "a hold came"))
+            core.tasks.create_task(self.quieten(module.equipment, act, "a hold came"))
 
         def overdue() -> None:
             core.tasks.create_task(self._overdue(phase, act, command))
@@ -226,8 +235,9 @@ class Actor:
         finally:
             late.cancel()
         report = act.judge(settled.report, evidence, after)
-        cut_short = isinstance(report, PartDone) and act.on_interruption is OnInterruption.HOLD
-        if isinstance(report, CannotTell) or cut_short:
+        if isinstance(report, CannotTell) or (
+            isinstance(report, PartDone) and act.on_interruption is OnInterruption.HOLD
+        ):
             await self._leave_in_doubt(phase, command, report.why, settled.standing, after)
             return
         await self._settle(phase, command, report, settled.standing, after)
@@ -248,7 +258,7 @@ class Actor:
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)
         ]
-        await self._quieten(attempt.equipment, driver, tried, "an attempt was interrupted")
+        await self.quieten(attempt.equipment, tried, "an attempt was interrupted")
         before = Standing(values=attempt.before, witness=attempt.witness)
         after: Facts = {}
         try:
@@ -308,9 +318,10 @@ class Actor:
             ),
         )
 
-    async def _quieten(self, equipment: str, driver: Driver, act: Act, why: str) -> None:
+    async def quieten(self, equipment: str, act: Act, why: str) -> None:
+        """Bring an instrument to rest as the act claims, and record it."""
         try:
-            await driver.quieten(act.quieten)
+            await self._core.drivers[equipment].quieten(act.quieten)
         except ProcessError as silent:
             await self._alarms.raise_alarm(
                 f"quieten {equipment}",
@@ -362,7 +373,7 @@ class Actor:
         """Read the unit's safety inputs, where an instrument of it has some."""
         found: dict[str, str] = {}
         for module in unit.modules:
-            for name in cast("list[str]", module.settings.get("safety_inputs", [])):
+            for name in module.safety_inputs:
                 found[name] = await self._core.drivers[module.equipment].read(
                     InterlockInput(unit=unit.name, part=name)
                 )

@@ -64,6 +64,7 @@ class Core:
     def _recorded(self, news: Sequence[Recorded[AnyEvent]]) -> None:
         for one in news:
             fold(self.state, one)
+        self.bells.ring("news")
         for one in news:
             for name in rung_by(one.event):
                 self.bells.ring(name)

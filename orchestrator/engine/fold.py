@@ -172,7 +172,7 @@ def _assign(
 ) -> None:
     container.batch = event.batch
     container.coi = event.coi
-    for inner, one in state.containers.items():
+    for one in state.containers.values():
         if one.kit == name:
             one.batch = event.batch
             one.coi = event.coi
@@ -205,6 +205,10 @@ def _state_changed(state: HostState, at: Recorded[Any], event: ev.StateChanged) 
 def _branch_taken(state: HostState, at: Recorded[Any], event: ev.BranchTaken) -> None:
     del at
     state.batches[event.batch].branches[event.path] = event.branch
+
+
+def _moment_passed(state: HostState, at: Recorded[Any], event: ev.MomentPassed) -> None:
+    state.batches[event.batch].moments[f"{event.edge} {event.path}"] = at.at
 
 
 def _condition_edge(state: HostState, at: Recorded[Any], event: ev.ConditionEdge) -> None:
@@ -428,7 +432,7 @@ def _limit_started(state: HostState, at: Recorded[Any], event: ev.LimitStarted) 
         tier=event.tier,
         source=event.source,
         boot=at.boot,
-        started_boottime_ms=at.boottime,
+        started_boottime_ms=at.boottime.base,
         started_at=at.at,
         synchronised=state.synchronised,
     )
@@ -511,6 +515,7 @@ _STEPS: Final = cast(
         "batch_broken": _batch_broken,
         "state_changed": _state_changed,
         "branch_taken": _branch_taken,
+        "moment_passed": _moment_passed,
         "condition_edge": _condition_edge,
         "phase_started": _phase_started,
         "phase_ended": _phase_ended,

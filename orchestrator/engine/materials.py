@@ -21,7 +21,7 @@ GRIPPER: Final = "gripper"
 
 def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
     """Make a kit's inner containers known with the kit: ``<kit>/vessel`` and the like."""
-    for position in event.positions:
+    for position, volume in zip(event.positions, event.volumes, strict=True):
         inner = f"{event.container}/{position}"
         state.containers[inner] = ContainerState(
             label=f"{event.label}/{position}",
@@ -29,7 +29,7 @@ def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
             what="kit",
             coi=event.coi or "",
             lot=event.lot or "",
-            volume_nl=0,
+            volume_nl=Volume.read(volume).base,
             capacity_nl=0,
             kit=event.container,
             port=position,

@@ -74,6 +74,7 @@ class BatchState:
     branches: Texts = field(default_factory=dict[str, str])
     measured: Texts = field(default_factory=dict[str, str])
     watches: Texts = field(default_factory=dict[str, str])
+    moments: dict[str, Instant] = field(default_factory=dict[str, Instant])
     broken: str = ""
 
 

@@ -24,7 +24,6 @@ from orchestrator.journal.events import (
     IdentityRefused,
     ScanAwaited,
     Seen,
-    StateChanged,
     TaskOffered,
     WaitEnded,
     WaitStarted,
@@ -51,7 +50,7 @@ from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Or
 from orchestrator.kernel.quantities import minute, second
 from orchestrator.kernel.tasks import Answer, Choice, Question, TaskKind
 from orchestrator.phases.outside import CameFirst
-from orchestrator.recipe.calculations import evaluate
+from orchestrator.recipe.calculations import evaluated
 
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
@@ -109,7 +108,7 @@ class PhaseRun:
             if isinstance(reading, Identify):
                 return self._proof_on_record(reading, word.answer)
             return str(word.answer["value"])
-        await self.control.passed()
+        await self.safe_point()
         if isinstance(reading, Identify):
             proof = await self._identify(number, reading, reading.carried_suffices)
             self._answered(number)
@@ -136,14 +135,15 @@ class PhaseRun:
         number = self._next()
         instant = when if isinstance(when, Instant) else None
         condition = when if isinstance(when, Condition) else None
+        watched = None if condition is None else condition.model_dump(mode="json")
         asked = {
             "instant": None if instant is None else str(instant),
-            "condition": None if condition is None else condition.model_dump(mode="json"),
+            "condition": watched,
             "latest": None if latest is None else str(latest),
         }
         word = self._record.words.get(number)
         if word is None:
-            await self.control.passed()
+            await self.safe_point()
             await self._core.record(
                 self.batch,
                 WaitStarted(
@@ -151,7 +151,7 @@ class PhaseRun:
                     path=self.path,
                     word=number,
                     instant=instant,
-                    condition=asked["condition"],
+                    condition=watched,
                     latest=latest,
                 ),
             )
@@ -175,7 +175,7 @@ class PhaseRun:
         if word is not None:
             await self._same(word.asked, asked)
         else:
-            await self.control.passed()
+            await self.safe_point()
             task = TaskId(f"{self.batch}/{self.path}#{number}")
             if task not in self._core.state.tasks:
                 await self._offer(task, number, question, asked)
@@ -219,10 +219,7 @@ class PhaseRun:
             case Measured():
                 return self._state.measured[amount.name]
             case Calculated():
-                return evaluate(
-                    amount,
-                    {name: self.amount(one) for name, one in amount.arguments.items()},
-                )
+                return evaluated(amount, self.amount)
 
     # for the actor ------------------------------------------------------------------------
 
@@ -243,14 +240,21 @@ class PhaseRun:
             fresh.append(await self._identify(number, reading, carried_suffices=False))
         return tuple(fresh)
 
+    async def safe_point(self) -> None:
+        if self.control.waits or self.control.stops:
+            await self._engine.holds.stay(self.batch, self.control, self.path)
+
     async def hold(self, why: str) -> None:
-        await self._engine.hold(self.batch, self.control, why)
-        await self._engine.held_at(self.batch, self.control, self.path)
+        await self._engine.holds.hold(self.batch, self.control, why)
+        await self._engine.holds.stay(self.batch, self.control, self.path)
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}/doubt")
         if task not in self._core.state.tasks:
-            await self._engine.hold(self.batch, self.control, f"{act.kind} in doubt: {why}")
+            await self._engine.holds.hold(
+                self.batch, self.control, f"{act.kind} in doubt: {why}"
+            )
+            await self._engine.holds.arrived(self.batch, self.path)
             await self._core.record(
                 self.batch,
                 TaskOffered(
@@ -272,7 +276,7 @@ class PhaseRun:
                 f"command {attempt.command}", lambda: attempt.verdict != "uncertain"
             )
         )
-        await self._engine.held_at(self.batch, self.control, self.path)
+        await self.safe_point()
 
     # within ---------------------------------------------------------------------------------
 
@@ -506,13 +510,6 @@ class PhaseRun:
             f"identify {reading.container} at {reading.place}",
             why=f"no scanner of {unit.name} covers it",
             do_next="Name one in the process cell file",
-        )
-
-    async def change_state(self, trigger: str, why: str = "") -> None:
-        """Record that this phase reached another state."""
-        await self._core.record(
-            self.batch,
-            StateChanged(batch=self.batch, path=self.path, trigger=trigger, why=why),
         )
 
 

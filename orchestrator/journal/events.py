@@ -205,6 +205,7 @@ class ContainerReceived(Frozen):
     volume: str = ""
     capacity: str = ""
     positions: tuple[str, ...] = Field(default=(), description="A kit's inner containers")
+    volumes: tuple[str, ...] = Field(default=(), description="What each of them holds")
     by: UserId
 
 
@@ -288,6 +289,15 @@ class BranchTaken(Frozen):
     path: PhasePath
     branch: str
     because: str
+
+
+class MomentPassed(Frozen):
+    """An element that a lag names started or ended."""
+
+    kind: Literal["moment_passed"] = "moment_passed"
+    batch: BatchId
+    path: PhasePath
+    edge: Literal["start", "end"]
 
 
 class ConditionEdge(Frozen):
@@ -703,6 +713,7 @@ AnyEvent = Annotated[
     | BatchBroken
     | StateChanged
     | BranchTaken
+    | MomentPassed
     | ConditionEdge
     | KeepSummary
     | TraceSealed

@@ -155,18 +155,20 @@ def is_intact(row: tuple[Any, ...]) -> bool:
 def open_to_read(path: Path, *, vfs: str | None = None) -> Any:
     """Return a connection that can't write, to a journal that may be in use.
 
-    Without a ``-wal`` file beside it, and where no file may be made there, the journal is
-    read as a file that doesn't change.
+    Without a ``-wal`` file beside it no writer has it open, and it is read as a file that
+    doesn't change, so that reading leaves no file behind, least of all another user's.
 
     Raises:
         apsw.Error: There is no such file, or it can't be opened.
     """
-    try:
-        return _connected_to_read(path.absolute().as_uri() + "?mode=ro", vfs)
-    except apsw.CantOpenError:
-        if not path.is_file() or path.with_name(path.name + "-wal").exists():
-            raise
-        return _connected_to_read(path.absolute().as_uri() + "?mode=ro&immutable=1", vfs)
+    uri = path.resolve().as_uri() + "?mode=ro"
+    return _connected_to_read(uri if has_log(path) else f"{uri}&immutable=1", vfs)
+
+
+def has_log(path: Path) -> bool:
+    """Tell whether a write-ahead log lies beside the journal: it is in use, or was killed."""
+    path = path.resolve()
+    return path.with_name(path.name + "-wal").exists()
 
 
 def _connected_to_read(uri: str, vfs: str | None) -> Any:
@@ -307,6 +309,7 @@ class Journal(Generic[E]):
             BrokenChainError: It is damaged, cut behind its newest checkpoint, or that was
                 signed by another key.
         """
+        path = path.resolve()  # one lock, by whatever name the file is called
         self.path: Final = path
         self._adapter = adapter
         self._clock = clock
@@ -454,18 +457,20 @@ class Journal(Generic[E]):
         """
         if self._closed:
             return
-        if self._latched is None:
-            self._commit()
         self._closed = True
-        if self._latched is None:
-            self._latched = "it was closed"
-        else:
-            with contextlib.suppress(apsw.Error):
-                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         try:
-            self._connection.close()
+            if self._latched is None:
+                self._commit()
         finally:
-            os.close(self._lock)
+            if self._latched is None:
+                self._latched = "it was closed"
+            else:
+                with contextlib.suppress(apsw.Error):
+                    self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            try:
+                self._connection.close()
+            finally:
+                os.close(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -518,8 +523,9 @@ class Journal(Generic[E]):
         )
         while found := _some(cursor):
             first = tree.size + 1
-            if [seq for seq, _ in found] != list(range(first, first + len(found))):
-                raise _broken(self.path, first, "a row from there on is missing")
+            for expected, (seq, _) in enumerate(found, start=first):
+                if seq != expected:
+                    raise _broken(self.path, expected, "it is missing")
             leaves = [leaf for _, leaf in found]
             if newest is not None and tree.size < newest.size <= tree.size + len(leaves):
                 before = newest.size - tree.size
@@ -590,7 +596,7 @@ class Journal(Generic[E]):
         return first
 
     def _row(self, seq: int, at_utc: str, boottime: int, stream: str, event: E) -> Row:
-        dumped: dict[str, Any] = event.model_dump(mode="json")
+        dumped: dict[str, Any] = event.model_dump(mode="json", warnings="error")
         kind = dumped.get("kind")
         if type(kind) is not str or _PLAIN.fullmatch(kind) is None:
             raise ValueError(f"{type(event).__name__} has no plain kind: {kind!r}")
@@ -655,17 +661,22 @@ class Journal(Generic[E]):
         return True
 
     def _sign(self) -> None:
-        asked, self._checkpoints = self._checkpoints, []
-        signed = [self._signed(one.state() if one.state else None) for one in asked]
+        try:
+            signed = [
+                self._signed(asked.state() if asked.state else None) for asked in self._checkpoints
+            ]
+        except BaseException as mistake:
+            self.latch(f"the folded state can't be told: {mistake!r}")
+            raise
         try:
             with self._connection:
                 for checkpoint in signed:
                     note = self._signer.sign(checkpoint)
                     self._connection.execute(_INSERT_CHECKPOINT, (checkpoint.size, note))
         except _WRITE_ERRORS as error:
-            self._checkpoints = asked
             self._fail(error)
             return
+        asked, self._checkpoints = self._checkpoints, []
         for one, checkpoint in zip(asked, signed, strict=True):
             _resolve(one.waiting, checkpoint)
 
@@ -702,10 +713,12 @@ class Journal(Generic[E]):
         with contextlib.suppress(*_WRITE_ERRORS):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        if is_full:
-            with contextlib.suppress(*_WRITE_ERRORS):
-                self._speak_last_words(why)
-        self.latch(why)
+        try:
+            if is_full:
+                with contextlib.suppress(*_WRITE_ERRORS):
+                    self._speak_last_words(why)
+        finally:
+            self.latch(why)
 
     def _speak_last_words(self, why: str) -> None:
         """Record one event and a checkpoint in the room that the reserve gave back.
@@ -770,7 +783,14 @@ def _unusable(path: Path, error: apsw.Error) -> RefusedError:
 
 def _locked(path: Path) -> int:
     """Return the open lock file of the journal at ``path``, locked for this process."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise RefusedError(
+            f"open {path}",
+            why=error.strerror or str(error),
+            do_next="Give a folder that exists and that this user may write to",
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -784,18 +804,19 @@ def _locked(path: Path) -> int:
 
 
 def _fill_reserve(path: Path, size: int) -> None:
-    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        if size and os.fstat(file).st_blocks * 512 < size:
-            os.posix_fallocate(file, 0, size)
+        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            if size and os.fstat(file).st_blocks * 512 < size:
+                os.posix_fallocate(file, 0, size)
+        finally:
+            os.close(file)
     except OSError as error:
         raise RefusedError(
             f"keep {size // 1024 // 1024} MiB free for the journal's end in {path.parent}",
             why=error.strerror or str(error),
             do_next="Free room on this disk, then start again",
         ) from error
-    finally:
-        os.close(file)
 
 
 def _sync_folder(folder: Path) -> None:

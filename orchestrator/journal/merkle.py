@@ -210,7 +210,7 @@ def is_consistent(
 
     Source: RFC 9162, section 2.1.4.2.
     """
-    if not 0 < size1 <= size2 or len(root1) != HASH_BYTES:
+    if not 0 < size1 <= size2:
         return False
     if size1 == size2:
         return not proof and root1 == root2

@@ -27,6 +27,7 @@ from orchestrator.journal.journal import (
     FORMAT,
     READ_AT_ONCE,
     SELECT_ROWS,
+    has_log,
     is_intact,
     open_to_read,
 )
@@ -79,11 +80,25 @@ def verify(
         witness: Folder of signed notes, ``*.note``, copied from the journal at earlier times.
         adapter: For ``deep``: of the union of all events, if it isn't the product's own.
     """
+    in_use = has_log(path)
+    verdict = _verdict(path, key, deep, witness, adapter)
+    if not verdict.sound and not in_use and has_log(path):
+        return _verdict(path, key, deep, witness, adapter)  # a daemon began to write meanwhile
+    return verdict
+
+
+def _verdict(
+    path: Path,
+    key: Path | None,
+    deep: bool,
+    witness: Path | None,
+    adapter: TypeAdapter[Any] | None,
+) -> Verdict:
     found = _Found()
     try:
         if not path.is_file():
             found.add(None, f"{path}: there is no such file")
-        elif path.stat().st_size == 0 and not path.with_name(path.name + "-wal").exists():
+        elif path.stat().st_size == 0 and not has_log(path):
             found.add(None, f"{path}: the file is empty")
         else:
             connection = open_to_read(path)
@@ -199,12 +214,10 @@ class _Verification:
             return None
 
     def _own_heads(self, public: PublicKey | None) -> Iterator[_Head]:
-        stored = self._connection.execute(
-            "SELECT number, size, note FROM checkpoints ORDER BY number"
-        )
+        select = "SELECT number, size, note FROM checkpoints ORDER BY number"
         expected, size_before = 1, 0
         try:
-            for number, size, note in stored:
+            for number, size, note in self._connection.execute(select):
                 what = f"checkpoint {number} (of {size} events)"
                 if number != expected:
                     self._found.add(None, f"checkpoint {expected} is missing")
@@ -251,8 +264,12 @@ class _Verification:
     def _rows(self, heads: list[_Head]) -> None:
         """Hash all rows, as many at once as are sound; look at them singly where not."""
         found, tree = self._found, self._found.tree
-        if self._connection.execute("SELECT 1 FROM events WHERE seq < 1 LIMIT 1").get:
-            found.add(1, "there is an event before event 1")
+        try:
+            if self._connection.execute("SELECT 1 FROM events WHERE seq < 1 LIMIT 1").get:
+                found.add(1, "there is an event before event 1")
+        except _DAMAGE as damage:
+            found.add(1, f"event 1 can't be read ({damage})")
+            return
         waiting = iter(heads)
         head = next(waiting, None)
         is_whole = True
@@ -291,7 +308,7 @@ class _Verification:
         rows: list[tuple[Any, ...]] = []
         try:
             for row in islice(self._connection.execute(SELECT_ROWS, (first,)), READ_AT_ONCE):
-                rows.append(row)  # noqa: PERF402: the rows before the damage are wanted
+                rows.append(row)  # one by one: those before the damage are wanted
         except _DAMAGE as damage:
             return rows, f"event {first + len(rows)} can't be read ({damage})"
         return rows, None

@@ -12,7 +12,7 @@ import tomllib
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -33,6 +33,12 @@ class Module(Frozen):
     calibration_due: date | None = None
     covers: tuple[PlaceId, ...] = Field(default=(), description="Places that a scanner sees")
     settings: dict[str, Any] = {}
+    safety_inputs: tuple[str, ...] = Field(
+        default=(), description="Inputs of a valve block that must be safe for the unit to move"
+    )
+    emulator: dict[str, Any] = Field(
+        default={}, description="What the emulated instrument is like; read by the room alone"
+    )
 
 
 class Unit(Frozen):
@@ -105,6 +111,18 @@ class CellConfig(Frozen):
             for unit in self.units
             for place in (*unit.places, *unit.named_places.values())
         }
+
+    @cached_property
+    def hands(self) -> Module:
+        """Return the people of the cell, as an instrument."""
+        found = [one for one in self.modules if one.capability == "hands"]
+        if len(found) != 1:
+            raise ConfigurationRefusedError(
+                "find the hands of the cell",
+                why=f"the process cell file has {len(found)} modules with the capability hands",
+                do_next="Give it one, in a unit of its own",
+            )
+        return found[0]
 
     def module(self, unit: str, capability: str, part: str = "") -> Module:
         """Return the unit's instrument with this capability.
@@ -193,4 +211,4 @@ def _first_reason(invalid: ValidationError) -> str:
     names = [step for step in first["loc"] if isinstance(step, str)]
     model = _MODELS.get(names[-2], CellConfig) if len(names) > 1 else CellConfig
     near = difflib.get_close_matches(names[-1], list(model.model_fields), n=1, cutoff=0)
-    return f"{where}: no such key; the nearest known is {cast('str', near[0])!r}"
+    return f"{where}: no such key; the nearest known is {near[0]!r}"

@@ -1513,6 +1513,11 @@ _UNITS: Final[dict[str, type[Unit]]] = {
 }
 
 
+def units() -> tuple[type[Unit], ...]:
+    """Return every kind of unit that has verbs."""
+    return tuple(_UNITS.values())
+
+
 def procedure(
     *, title: str, document: str, version: str, author: str = ""
 ) -> Callable[[Callable[[Writer], None]], Written]:

@@ -363,9 +363,9 @@ class Recipe(Frozen):
 
     @classmethod
     def _of(cls, recipe: Recipe, content: bytes) -> Self:
-        made = cast("Self", recipe.model_copy())
-        made._content = content  # noqa: SLF001 - its own class
-        return made
+        made: Any = recipe.model_copy()
+        made._content = content  # noqa: SLF001 - its own class, past the type's frozen look
+        return cast("Self", made)
 
     @property
     def content(self) -> bytes:

@@ -150,7 +150,7 @@ def test_what_it_is() -> None:
         assert bytes.fromhex(await bench.ask("04 13b0 001e"))[2:].rstrip(b"\0") == b"V1"
         assert await bench.ask("04 13a3 0002") == "04 04 c0 a8 7f fe"
         assert await bench.ask("04 13a0 0003") == "04 06 00 90 e8 00 00 01"
-        assert await bench.ask("04 13a7 0002") == "04 04 01 34 3b c5"
+        assert await bench.ask("04 13a7 0002") == "04 04 01 34 3d c5"
 
     at_the_bench(story)
 
@@ -248,7 +248,11 @@ def test_a_silent_host_lets_the_outputs_go_to_their_safe_states() -> None:
         await asyncio.sleep(100.0)
         assert not bench.valves.watchdog_alarm
 
-    at_the_bench(story, watchdog_s=10.0, safe_states=("hold", *(("off",) * 6), "on"))
+    at_the_bench(
+        story,
+        watchdog_s=10.0,
+        safe_states=("hold", "off", "off", "off", "off", "off", "off", "on"),
+    )
 
 
 def test_the_line_may_drop_and_the_valves_stay() -> None:

@@ -36,6 +36,11 @@ Toy = Annotated[Poured | Noted, Field(discriminator="kind")]
 TOYS: TypeAdapter[Poured | Noted] = TypeAdapter(Toy)
 
 
+def last_words(why: str) -> tuple[str, Poured | Noted]:
+    """Return what is to be recorded when the disk is full."""
+    return "host", Noted(text=why)
+
+
 class SteppingClock:
     """A clock that goes on by one second each time it is asked for the wall time."""
 
@@ -78,6 +83,11 @@ def a_journal(folder: Path, **different: Any) -> Journal[Poured | Noted]:
     return Journal(folder / "journal.sqlite", TOYS, **{**given, **different})
 
 
+def opened(path: Path) -> Any:
+    """Return a connection that may do anything; Any, since APSW's stubs need Python 3.12."""
+    return apsw.Connection(str(path))
+
+
 class Disk(apsw.VFS):
     """A disk that counts writes and syncs, and fails when told to.
 
@@ -98,7 +108,7 @@ class Disk(apsw.VFS):
         self.operations.append((kind, file))
         self.plan(kind, file)
 
-    def xOpen(self, name: Any, flags: list[int]) -> _File:  # noqa: N802: SQLite's name
+    def xOpen(self, name: Any, flags: list[int]) -> _File:  # noqa: N802 (SQLite's name)
         return _File(self, name, flags)
 
 
@@ -108,10 +118,10 @@ class _File(apsw.VFSFile):
         self._disk = disk
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
 
-    def xWrite(self, content: Any, offset: int) -> None:  # noqa: N802: SQLite's name
+    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 (SQLite's name)
         self._disk.begin("write", self._name)
-        super().xWrite(content, offset)
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]
 
-    def xSync(self, flags: int) -> None:  # noqa: N802: SQLite's name
+    def xSync(self, flags: int) -> None:  # noqa: N802 (SQLite's name)
         self._disk.begin("sync", self._name)
         super().xSync(flags)

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ from tests.unit.journal.builders import (
     SteppingClock,
     a_journal,
     a_signer,
+    last_words,
+    opened,
 )
 
 Toys = Journal[Poured | Noted]
@@ -151,6 +154,7 @@ async def test_closing_makes_durable_what_was_appended_and_nothing_comes_after(
         await journal.append(BATCH, Poured(number=2))
 
 
+@pytest.mark.leaves_tasks("the loop dies with an append under way")
 def test_a_crashed_loop_leaves_a_journal_that_goes_on_in_the_next(tmp_path: Path) -> None:
     async def interrupted() -> None:
         asyncio.ensure_future(journal.append(BATCH, Poured(number=1)))  # noqa: RUF006
@@ -174,7 +178,7 @@ def test_it_lives_on_the_virtual_time_loop(tmp_path: Path) -> None:
                 await journal.append(BATCH, Poured(number=number))
                 await asyncio.sleep(3600)
             times = [recorded.boottime.base for recorded in journal.events()]
-            return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+            return [later - earlier for earlier, later in pairwise(times)]
 
     assert run_in_virtual_time(a_day()) == [3_600_000] * 23
 
@@ -239,6 +243,18 @@ def test_a_second_writer_is_refused_with_one_clear_message(tmp_path: Path) -> No
     a_journal(tmp_path).close()
 
 
+def test_a_second_writer_is_refused_by_whatever_name_it_calls_the_file(tmp_path: Path) -> None:
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "journal.sqlite").symlink_to(tmp_path / "journal.sqlite")
+    with a_journal(tmp_path), pytest.raises(JournalInUseError):
+        a_journal(tmp_path / "link")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="Give a folder that exists"):
+        a_journal(tmp_path / "nowhere")
+
+
 def test_a_journal_that_can_not_be_opened_leaves_its_lock(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"no database at all, but long enough" * 40)
     with pytest.raises(RefusedError, match="it is no SQLite database"):
@@ -248,7 +264,7 @@ def test_a_journal_that_can_not_be_opened_leaves_its_lock(tmp_path: Path) -> Non
 
 
 def test_another_database_is_refused(tmp_path: Path) -> None:
-    apsw.Connection(str(tmp_path / "journal.sqlite")).execute("CREATE TABLE t(x)")
+    opened(tmp_path / "journal.sqlite").execute("CREATE TABLE t(x)")
     with pytest.raises(RefusedError, match="no journal of this format"):
         a_journal(tmp_path)
 
@@ -279,7 +295,7 @@ async def some_events(journal: Toys, count: int = 10) -> None:
 
 
 def execute(path: Path, statement: str) -> None:
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     connection.execute(statement)
     connection.close()
 
@@ -351,12 +367,10 @@ async def test_a_damaged_event_is_never_read_as_a_good_one(tmp_path: Path, damag
     with a_journal(tmp_path) as journal:
         await some_events(journal)
     execute(journal.path, damage)
-    seen: list[int] = []
-    with pytest.raises(BrokenChainError, match="read event 4 "):
-        seen.extend(recorded.seq for recorded in read_events(journal.path, TOYS))
-    assert seen == []
     reading = read_events(journal.path, TOYS)
     assert [next(reading).seq for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(BrokenChainError, match="read event 4 "):
+        next(reading)
 
 
 # Checkpoints -------------------------------------------------------------------------
@@ -383,6 +397,20 @@ async def test_the_state_is_asked_for_when_exactly_these_events_are_folded(tmp_p
         await appending
     assert checkpoint.state == StateStatement("0.1.0", "10")
     assert checkpoint.size == 10
+
+
+async def test_a_state_that_can_not_be_told_latches_the_journal(tmp_path: Path) -> None:
+    mistakes: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: mistakes.append(context["exception"])
+    )
+
+    def state() -> StateStatement:
+        raise ZeroDivisionError("no state")
+
+    with a_journal(tmp_path) as journal, pytest.raises(JournalLatchedError, match="no state"):
+        await journal.checkpoint(state)
+    assert [type(mistake) for mistake in mistakes] == [ZeroDivisionError]
 
 
 # Failing disks -----------------------------------------------------------------------
@@ -484,9 +512,7 @@ async def test_on_a_full_disk_the_reserve_makes_room_for_the_last_words(
         if kind == "write" and reserve.exists():
             raise apsw.FullError("planned")
 
-    with a_journal(
-        tmp_path, vfs=disk.name, last_words=lambda why: ("host", Noted(text=why))
-    ) as journal:
+    with a_journal(tmp_path, vfs=disk.name, last_words=last_words) as journal:
         await journal.append(BATCH, Poured(number=1))
         assert reserve.stat().st_blocks * 512 >= 64 * 1024
         disk.plan = plan
@@ -508,9 +534,7 @@ async def test_on_a_full_disk_the_reserve_makes_room_for_the_last_words(
 async def test_a_disk_that_stays_full_still_gives_one_clear_message(
     tmp_path: Path, disk: Disk
 ) -> None:
-    with a_journal(
-        tmp_path, vfs=disk.name, last_words=lambda why: ("host", Noted(text=why))
-    ) as journal:
+    with a_journal(tmp_path, vfs=disk.name, last_words=last_words) as journal:
         await journal.append(BATCH, Poured(number=1))
         failing_at(disk, 1, apsw.FullError, {"write"})
         with pytest.raises(JournalLatchedError, match="the disk is full"):

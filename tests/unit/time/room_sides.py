@@ -1,7 +1,8 @@
 """Both sides of a room clock, as processes of their own, for ``test_room_clock``.
 
 The room serves a pty whose instrument answers each line after a delay and keeps a count;
-the daemon asks it. Each prints what it saw as JSON, one object a line.
+the daemon asks it. A technician in the
+room asks the daemon by its own socket. Each prints what it saw as JSON, one object a line.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ from devices.transport.transport import LineClosedError, Transport
 from orchestrator.kernel.identifiers import BootId
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import hour, second
-from orchestrator.virtual_time import ClockAuthority, RoomClock, run_on_room_clock, run_room
+from orchestrator.virtual_time import (
+    ClockAuthority,
+    RoomClock,
+    run_on_room_clock,
+    run_room,
+    standing_still,
+)
 
 BOOT = BootId("00000000-0000-4000-8000-00000000beef")
 START = Instant.read("2026-11-23T08:00:00.000000Z")
-TICK_S = 600.0
+ASKED = 20
 
 
 def say(**what: object) -> None:
@@ -50,6 +57,21 @@ async def instrument(line: Transport, name: str, delay_s: float) -> None:
             await line.send(name.encode() + b" " + text + f" {now_s():g}\r".encode())
 
 
+async def technician(folder: Path) -> None:
+    """Ask a joined daemon for its time by its own socket, each hour, which takes no time."""
+    while not (folder / "console").exists():  # noqa: ASYNC110  another process makes it
+        await asyncio.sleep(3_600)
+    with standing_still():
+        reader, writer = await asyncio.open_unix_connection(folder / "console")
+    for _ in range(ASKED):
+        await asyncio.sleep(3_600)
+        with standing_still():
+            writer.write(b"?\n")
+            answer = await reader.readline()
+        say(side="technician", at_s=now_s(), told=answer.decode().strip())
+    writer.close()
+
+
 async def room(authority: ClockAuthority, folder: Path, ptys: int, tick_s: float) -> None:
     async def culture() -> None:
         while True:
@@ -64,9 +86,10 @@ async def room(authority: ClockAuthority, folder: Path, ptys: int, tick_s: float
             line = open_pty(folder / f"P{index}")
             group.create_task(instrument(line, f"P{index}", float(index)))
         server = await serve_tcp(0, on_tcp, group=group)
+        group.create_task(technician(folder))
         if tick_s:
             group.create_task(culture())
-        say(side="room", port=server.port, jumps=0)
+        say(side="room", port=server.port)
 
 
 async def ask_all(clock: RoomClock, folder: Path, port: int) -> None:
@@ -105,6 +128,28 @@ async def exchange(folder: Path, count: int) -> None:
     say(side="daemon", exchanges=count, at_s=now_s())
 
 
+async def console(folder: Path) -> None:
+    """Tell the time to whoever connects, and poll an instrument meanwhile."""
+    asked = 0
+    done = asyncio.Event()
+
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while await reader.readline():
+            asked += 1
+            writer.write(f"{now_s():g}\n".encode())
+            if asked == ASKED:
+                done.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(tell, folder / "console")
+    async with server, conversing(open_serial(folder / "P0"), lines(b"\r")) as conversation:
+        while not done.is_set():
+            await conversation.ask(b"poll\r", within=5 * second)
+            await asyncio.sleep(60)
+    say(side="daemon", asked=asked)
+
+
 async def hang(folder: Path) -> None:
     """Ask for ever, and be killed in it."""
     async with conversing(open_serial(folder / "P1"), lines(b"\r")) as conversation:
@@ -121,7 +166,8 @@ async def lose(folder: Path) -> None:
         async def read() -> None:
             try:
                 while True:
-                    say(side="daemon", at_s=now_s(), came=(await line.receive()).decode())
+                    came = await line.receive()
+                    say(side="daemon", at_s=now_s(), bytes=len(came))
             except LineClosedError:
                 say(side="daemon", at_s=now_s(), closed=True)
 
@@ -150,6 +196,8 @@ def main(side: str, folder: Path, *arguments: str) -> None:
         run_on_room_clock(lambda clock: hop(clock, int(arguments[0])), socket_path=socket_path)
     elif side == "exchange":
         run_on_room_clock(lambda _: exchange(folder, int(arguments[0])), socket_path=socket_path)
+    elif side == "console":
+        run_on_room_clock(lambda _: console(folder), socket_path=socket_path)
     elif side == "lose":
         run_on_room_clock(lambda _: lose(folder), socket_path=socket_path)
     elif side == "hang":

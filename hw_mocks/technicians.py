@@ -1,0 +1,189 @@
+"""Scripted technicians: people of the room, given a Console like any person.
+
+They do with their hands what a task says, and scan what is physically there: the label
+that the World has on the thing they hold or on the joint they look at, not the one that
+was expected. What they get wrong is planted by a test in ``Slips``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from hw_mocks.serial_scanner import SerialScanner
+from hw_mocks.world.world import World
+from orchestrator.kernel.desks import Command, Console
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.quantities import Volume, uL
+
+HAND_WORK_S: Final[Mapping[str, float]] = {
+    "receive": 300,
+    "install_kit": 600,
+    "weld": 240,
+    "connect_aseptically": 120,
+    "seal_off": 120,
+    "hang": 30,
+    "unhang": 30,
+    "test_leak": 60,
+    "draw_sample": 120,
+    "load_counter": 60,
+    "unload_counter": 60,
+    "select_magnetically": 4 * 3600,  # process.md 7, row 3: 4 to 6 h with thaw and wash
+    "apply_label": 60,
+    "load": 120,
+    "store": 180,
+    "inspect_confluence": 300,
+    "mix": 60,
+    "discard": 60,
+    "clear_line": 900,
+}
+"""How long hand work takes. Assumed, but for the selection."""
+
+SCAN_S: Final = 15.0
+"""How long a person takes to find and scan a label. Assumed."""
+
+
+@dataclass(slots=True)
+class Slips:
+    """What a technician gets wrong: a thing or a port taken for another."""
+
+    brings: dict[str, str] = field(default_factory=dict[str, str])
+    joins: dict[str, str] = field(default_factory=dict[str, str])
+    ports: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class Technician:
+    """One person at work, logged in under ``session``."""
+
+    name: str
+    session: str
+    console: Console
+    world: World
+    scanners: Mapping[str, SerialScanner]
+    slips: Slips = field(default_factory=Slips)
+    is_on_duty: Callable[[float], bool] = lambda _: True
+    _requests: int = 0
+    _version: int = -1
+
+    async def work(self) -> None:
+        """Do what is to be done, for ever."""
+        while True:
+            shown = await self.console.view("work", newer_than=self._version)
+            self._version = cast("int", shown["version"])
+            if not self.is_on_duty(asyncio.get_running_loop().time()):
+                await asyncio.sleep(600)
+                continue
+            await self._one_round(shown)
+
+    async def _one_round(self, shown: Mapping[str, Any]) -> None:
+        for scan in shown["scans"]:
+            await self._scan(scan)
+        for task in shown["tasks"]:
+            try:
+                await self._task(task)
+            except RefusedError:
+                continue  # somebody else was quicker
+
+    async def _task(self, task: Mapping[str, Any]) -> None:
+        if task["status"] == "reported" and task["second_person"]:
+            if task["reported_by"] != self.name:
+                await self._verify(task)
+            return
+        if task["status"] != "offered":
+            return
+        match task["work"]:
+            case "do":
+                await self._do(task)
+            case "verify":
+                await self._give("verify_task", task=task["task"])
+            case "enter" | "decide":
+                await self._answer(task)
+            case other:
+                raise AssertionError(f"no technician knows the work {other!r}")
+
+    async def _verify(self, task: Mapping[str, Any]) -> None:
+        if str(task["task"]).endswith("/doubt"):
+            await self._give("reconcile", task=task["task"])
+            return
+        await self._give("verify_task", task=task["task"])
+
+    async def _do(self, task: Mapping[str, Any]) -> None:
+        await self._give("take_task", task=task["task"])
+        act = task["ask"]
+        await asyncio.sleep(HAND_WORK_S[act["work"]])
+        values = self._by_hand(act)
+        await self._give("report_task", task=task["task"], values=values)
+
+    async def _answer(self, task: Mapping[str, Any]) -> None:
+        await self._give("take_task", task=task["task"])
+        question = task["ask"]
+        choices = [choice["name"] for choice in question.get("choices", [])]
+        await self._give(
+            "answer_task", task=task["task"], choice=choices[0] if choices else "", values={}
+        )
+
+    def _by_hand(self, act: Mapping[str, Any]) -> dict[str, str]:
+        """Do the work in the World; return what the task asks to be reported."""
+        hands = self.world.hands
+        things = [self.slips.joins.get(one, one) for one in act["containers"]]
+        port = self.slips.ports.get(act["port"], act["port"])
+        match act["work"]:
+            case "weld":
+                hands.weld(things[0], act["kit"], port, by=self.name)
+                hands.put(things[0], act["at"][0], by=self.name)
+                return {"weld": "sound"}
+            case "connect_aseptically":
+                hands.aseptic_connect(things[0], act["kit"], port, by=self.name)
+                hands.put(things[0], act["at"][0], by=self.name)
+                return {}
+            case "test_leak":
+                return {"leak": "none"}
+            case "receive" | "install_kit" | "hang" | "unhang" | "load" | "store":
+                for thing, place in zip(things, act["at"], strict=True):
+                    hands.put(thing, place, by=self.name)
+                return {}
+            case "seal_off":
+                hands.seal_off(things[0], by=self.name)
+                return {}
+            case "draw_sample":
+                volume = Volume.read(act["parameters"]["volume"])
+                hands.draw_sample(things[0], things[1], volume.to(uL), by=self.name)
+                return {}
+            case other:
+                raise AssertionError(f"no technician knows the work {other!r}")
+
+    async def _scan(self, scan: Mapping[str, Any]) -> None:
+        scanner = self.scanners.get(scan["scanner"])
+        if scanner is None:
+            return
+        label = self._label_there(scan)
+        await asyncio.sleep(SCAN_S)
+        if label is not None:
+            scanner.present(label)
+
+    def _label_there(self, scan: Mapping[str, Any]) -> str | None:
+        place = str(scan["place"])
+        station, _, port = place.rpartition("/")
+        if station in self.world.stations:
+            kit = self.world.at(station)
+            for joint in self.world.joints():
+                if joint.kit == kit and joint.port == port:
+                    return self.world.label_of(joint.container)
+            return None
+        thing = str(scan["container"])
+        return self.world.label_of(self.slips.brings.get(thing, thing))
+
+    async def _give(self, name: str, **arguments: Any) -> None:
+        self._requests += 1
+        await self.console.give(
+            Command(
+                request=f"{self.name}-{self._requests}",
+                seen=max(self._version, 0),
+                session=self.session,
+                name=name,
+                arguments=arguments,
+            )
+        )

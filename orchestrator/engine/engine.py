@@ -1,0 +1,300 @@
+"""The engine of one host: it starts, resumes and runs batches side by side.
+
+Start-up is the same after a clean end and after a crash: fold the journal, see each
+device, bring to rest what an interrupted attempt may have left moving, and let each open
+batch walk on from its record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from devices.interfaces.driver import Driver, Standing
+from orchestrator.engine.actor import Actor
+from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.core import Core
+from orchestrator.engine.fold import fold
+from orchestrator.engine.holds import Holds
+from orchestrator.engine.interlocks.outside_act import differences
+from orchestrator.engine.leases import Leases
+from orchestrator.engine.limits import Limits
+from orchestrator.engine.run import BatchRun
+from orchestrator.engine.state import HostState
+from orchestrator.engine.tasks import Board
+from orchestrator.engine.watches import Sampled, Watches, no_trace
+from orchestrator.journal.events import (
+    AnyEvent,
+    BatchMade,
+    BatchStarted,
+    EquipmentSeen,
+    HostStarted,
+    HostStopped,
+    OutsideActSeen,
+    RecipeSubmitted,
+)
+from orchestrator.journal.journal import Journal
+from orchestrator.kernel.acts import Act
+from orchestrator.kernel.errors import ProcessError, RecipeRefusedError
+from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath, PlaceId
+from orchestrator.kernel.instants import Clock
+from orchestrator.kernel.quantities import minute
+from orchestrator.process_cell.config import LoadedCell
+from orchestrator.recipe.model import Node, Operation, Recipe, Step, children
+
+VERSION: Final = "0.1.0"
+
+Drivers = Callable[[Board], Mapping[str, Driver]]
+"""Makes the cell's drivers; the board is where the driver of hands offers its tasks."""
+
+WATCH_IDLE_EVERY: Final = 10 * minute
+"""Set by site: how often idle instruments are asked whether somebody acted on them."""
+
+
+class Engine:
+    """Runs the batches of one host on one process cell."""
+
+    def __init__(
+        self,
+        journal: Journal[AnyEvent],
+        state: HostState,
+        drivers: Drivers,
+        *,
+        clock: Clock,
+        cell: LoadedCell,
+        tasks: asyncio.TaskGroup,
+        can_be_suspended: bool,
+        sampled: Sampled = no_trace,
+        by_urgency: bool = True,
+    ) -> None:
+        """Put the parts together; nothing happens before ``start``.
+
+        Args:
+            journal: Open for writing; ``state`` is its fold.
+            state: Folded from this journal.
+            drivers: Makes the cell's drivers.
+            clock: What the journal's rows say.
+            cell: The process cell file.
+            tasks: Where the engine's own work runs.
+            can_be_suspended: Whether the loop's clock can stop while time goes on.
+            sampled: Takes the samples of polled sensors.
+            by_urgency: Off only to show what first come first served would do.
+        """
+        self.core = Core(
+            journal=journal,
+            state=state,
+            drivers={},
+            clock=clock,
+            cell=cell,
+            tasks=tasks,
+            can_be_suspended=can_be_suspended,
+        )
+        self.core.follow()
+        self.board = Board(self.core)
+        self.core.drivers = drivers(self.board)
+        self.alarms = Alarms(self.core)
+        self.actor = Actor(self.core, self.alarms)
+        self.holds = Holds(self.core)
+        self.leases = Leases(self.core, by_urgency=by_urgency)
+        self.limits = Limits(self.core, self.alarms)
+        self.watches = Watches(self.core, sampled)
+        self._runs: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Begin, or begin again after whatever ended the last run."""
+        core = self.core
+        await core.record_for_host(
+            HostStarted(
+                version=VERSION,
+                cell=core.cell.digest,
+                synchronised=core.clock.synchronised(),
+            )
+        )
+        for driver in core.drivers.values():
+            core.tasks.create_task(driver.run())
+        for command in tuple(core.state.attempts):
+            await self._quieten(command)
+        for equipment in sorted(core.drivers):
+            await self._see(EquipmentId(equipment))
+        core.tasks.create_task(self.limits.watch())
+        for name, batch in core.state.batches.items():
+            if batch.status == "running" and not batch.broken:
+                self._run(BatchId(name))
+
+    async def stop(self) -> None:
+        """End in good order: what runs is left as it is, and resumed at the next start."""
+        for run in self._runs.values():
+            run.cancel()
+        await self.core.record_for_host(HostStopped())
+        await self.core.journal.checkpoint()
+
+    async def make_batch(self, made: BatchMade) -> None:
+        """Bind a recipe to a therapy event, containers and equipment."""
+        await self.core.record(made.batch, made)
+
+    async def start_batch(self, batch: BatchId) -> None:
+        """Take the batch's long leases and let it run."""
+        state = self.core.state.batches[batch]
+        places = tuple(sorted(state.places.values()))
+        if places:
+            await self.leases.take(
+                batch, PhasePath("admission"), places, until_end_of_batch=True
+            )
+        await self.core.record(batch, BatchStarted(batch=batch))
+        self._run(batch)
+
+    async def ended(self, batch: BatchId) -> None:
+        """Return when a batch that runs has ended or stands broken."""
+        run = self._runs.get(batch)
+        if run is not None:
+            await asyncio.wait({run})
+            await run
+
+    def recipe_of(self, batch: str) -> Recipe:
+        """Return the recipe that a batch is bound to, from its verbatim bytes."""
+        digest = self.core.state.batches[batch].recipe
+        submitted = self.core.state.recipes[digest].submitted_seq
+        event = next(self.core.journal.events(submitted)).event
+        if not isinstance(event, RecipeSubmitted):
+            raise RecipeRefusedError(
+                f"read the recipe of batch {batch}",
+                why=f"event {submitted} isn't its submission",
+                do_next="Run `cellwright verify` on the journal",
+            )
+        return Recipe.read(event.content.encode())
+
+    def units_of(self, batch: str, operation: Operation) -> tuple[str, ...]:
+        """Return all that an operation must own while it runs, for short."""
+        bound = self.core.state.batches[batch].units
+        config = self.core.cell.config
+        found: dict[str, None] = {}
+        for step in _steps(operation):
+            for unit_name, _ in step.phase.claims().needs:
+                unit = config.by_unit[bound.get(unit_name, unit_name)]
+                if unit.lease == "operation":
+                    found.update(dict.fromkeys(self.leases.of_unit(unit)))
+        return tuple(sorted(found))
+
+    async def release_all(self, batch: BatchId) -> None:
+        """End every lease of a batch that has ended, as each unit's rule asks."""
+        leases = self.core.state.leases
+        held = tuple(sorted(name for name, one in leases.items() if one.batch == batch))
+        for name in held:
+            unit = self.core.cell.config.unit_of_place.get(PlaceId(name))
+            clearance = "automatic" if unit is None else unit.clearance
+            await self.leases.release(batch, (name,), clearance)
+
+    async def phase_ended(self, batch: BatchId, path: PhasePath) -> None:
+        """Sign a checkpoint: what was done till here is anchored."""
+        del batch, path
+        await self.core.journal.checkpoint()
+
+    async def watch_idle_equipment(self) -> None:
+        """Ask idle instruments, for ever, whether somebody acted on them."""
+        while True:
+            await self.core.sleep(WATCH_IDLE_EVERY)
+            for equipment in sorted(self.core.drivers):
+                if not self.core.lock_of(equipment).locked():
+                    await self.look_for_outside_acts(EquipmentId(equipment))
+
+    async def shown_by(self, equipment: str) -> Standing:
+        """Return what a device shows now, or what it last showed if it is silent."""
+        try:
+            return await self.core.drivers[equipment].standing()
+        except ProcessError:
+            known = self.core.state.equipment[equipment]
+            return Standing(values=known.values, witness=known.witness)
+
+    async def let_go_on(self, batch: BatchId, path: str, why: str) -> None:
+        """Restart the unit procedure of a phase that the engine had held."""
+        for control in self.holds.controls(batch):
+            if path.startswith(f"{control.path}/"):
+                await self.holds.let_go_on(batch, control, why)
+
+    async def look_for_outside_acts(self, equipment: EquipmentId) -> None:
+        """Compare what a device shows with what it showed when last settled."""
+        driver = self.core.drivers[equipment]
+        async with self.core.lock_of(equipment):
+            known = self.core.state.equipment.get(equipment)
+            if known is None:
+                return
+            try:
+                standing = await driver.standing()
+            except ProcessError:
+                return
+            strayed = differences(known.values, standing.values, driver.only_acts_change)
+        for name, was, seen in strayed:
+            await self.core.record_for_host(
+                OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
+            )
+
+    def _run(self, batch: BatchId) -> None:
+        run = BatchRun(self, batch, self.recipe_of(batch))
+        self._runs[batch] = self.core.tasks.create_task(run.run())
+
+    async def _quieten(self, command: str) -> None:
+        batch, path, number = self.core.state.attempts[command]
+        attempt = self.core.state.batches[batch].phases[path].words[number].attempts[-1]
+        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        await self.actor.quieten(attempt.equipment, act, f"{CommandId(command)} was interrupted")
+
+    async def _see(self, equipment: EquipmentId) -> None:
+        driver = self.core.drivers[equipment]
+        known = self.core.state.equipment.get(equipment)
+        try:
+            identity = await driver.identify()
+            standing = await driver.standing()
+        except ProcessError as silent:
+            await self.alarms.raise_alarm(
+                f"silent {equipment}",
+                tier="alarm",
+                cause=str(silent),
+                consequence=f"Nothing can be done with {equipment}",
+                action="Check its power and its line",
+            )
+            return
+        open_attempt = any(
+            attempt_equipment == equipment for attempt_equipment in self._equipment_in_doubt()
+        )
+        if known is not None and not open_attempt:
+            for name, was, seen in differences(
+                known.values, standing.values, driver.only_acts_change
+            ):
+                await self.core.record_for_host(
+                    OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
+                )
+            return
+        if known is None:
+            await self.core.record_for_host(
+                EquipmentSeen(
+                    equipment=equipment,
+                    model=identity.model,
+                    serial=identity.serial,
+                    firmware=identity.firmware,
+                    values=standing.values,
+                    witness=standing.witness,
+                )
+            )
+
+    def _equipment_in_doubt(self) -> Iterator[str]:
+        state = self.core.state
+        for batch, path, number in state.attempts.values():
+            yield state.batches[batch].phases[path].words[number].attempts[-1].equipment
+
+
+def fold_journal(journal: Journal[AnyEvent]) -> HostState:
+    """Return the state of a journal, folded from its first event."""
+    state = HostState()
+    for recorded in journal.events():
+        fold(state, recorded)
+    return state
+
+
+def _steps(node: Node) -> Iterator[Step]:
+    if isinstance(node, Step):
+        yield node
+    for _, child in children("", node):
+        yield from _steps(child)
+
+

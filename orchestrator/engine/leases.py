@@ -1,0 +1,105 @@
+"""One owner for each unit and place: who has it, who waits, and who is next.
+
+Short leases are taken all at once for an operation, and no batch takes another while it
+holds some, so no circle of waiting can form. Among those who wait, the one with the
+least time left goes first; a less urgent one may pass only if it wants nothing that a
+more urgent one waits for. Follows design section 8.
+"""
+
+from __future__ import annotations
+
+from orchestrator.engine.core import Core
+from orchestrator.engine.state import WaiterState
+from orchestrator.journal.events import LeaseGranted, LeaseReleased, LeaseWanted
+from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath
+from orchestrator.kernel.instants import Instant
+from orchestrator.process_cell.config import Unit
+
+
+class Leases:
+    """Grants and ends the leases of one cell. ``by_urgency`` off is first come first served."""
+
+    def __init__(self, core: Core, *, by_urgency: bool = True) -> None:
+        self._core = core
+        self._by_urgency = by_urgency
+
+    def of_unit(self, unit: Unit) -> tuple[str, ...]:
+        """Return what a lease of the unit covers: the unit and all its places."""
+        return (unit.name, *unit.places, *sorted(unit.named_places.values()))
+
+    def holds(self, batch: str, resources: tuple[str, ...]) -> bool:
+        """Return whether the batch owns all of them."""
+        leases = self._core.state.leases
+        return all(name in leases and leases[name].batch == batch for name in resources)
+
+    async def take(
+        self,
+        batch: BatchId,
+        path: PhasePath,
+        resources: tuple[str, ...],
+        *,
+        until_end_of_batch: bool = False,
+        least_time_left: Instant | None = None,
+    ) -> None:
+        """Return once the batch owns all of ``resources``."""
+        if self.holds(batch, resources):
+            return
+        waiter = f"{batch}/{path}"
+        if waiter not in self._core.state.waiters and not self._may_have(waiter, resources):
+            await self._core.record(
+                batch,
+                LeaseWanted(
+                    batch=batch, path=path, resources=resources, least_time_left=least_time_left
+                ),
+            )
+        await self._core.bells.until("leases", lambda: self._may_have(waiter, resources))
+        await self._core.record(
+            batch,
+            LeaseGranted(
+                batch=batch,
+                path=path,
+                coi=CoiId(self._core.state.batches[batch].coi),
+                resources=resources,
+                until="batch" if until_end_of_batch else "operation",
+            ),
+        )
+
+    async def release(self, batch: BatchId, resources: tuple[str, ...], clearance: str) -> None:
+        """End leases that the batch holds; ``clearance`` says how they were cleared."""
+        held = tuple(
+            name
+            for name in resources
+            if name in self._core.state.leases and self._core.state.leases[name].batch == batch
+        )
+        if not held:
+            return
+        await self._core.record(
+            batch,
+            LeaseReleased.model_validate(
+                {"batch": batch, "resources": held, "clearance": clearance}
+            ),
+        )
+
+    def _may_have(self, waiter: str, resources: tuple[str, ...]) -> bool:
+        state = self._core.state
+        if any(name in state.leases for name in resources):
+            return False
+        wanted = set(resources)
+        for other in self._in_order():
+            if other == waiter:
+                return True
+            if wanted & set(state.waiters[other].resources):
+                return False
+        return True
+
+    def _in_order(self) -> list[str]:
+        waiters = self._core.state.waiters
+        return sorted(waiters, key=lambda name: self._rank(waiters[name], name))
+
+    def _rank(self, waiter: WaiterState, name: str) -> tuple[int, int, str]:
+        since = waiter.since.micros
+        if not self._by_urgency:
+            return (0, since, name)
+        if waiter.least_time_left is None:
+            return (1, since, name)
+        return (0, waiter.least_time_left.micros, name)

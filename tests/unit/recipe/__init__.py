@@ -1,0 +1,1 @@
+"""The recipe: model, author's words, calculations, rules, check, child, render, diff."""

@@ -1,0 +1,139 @@
+"""A file in, findings out: each with rule, line, numbers and what to do."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.kernel.errors import RecipeRefusedError
+from orchestrator.recipe.check import check_file, explain, rules_in_words
+
+EXAMPLE = Path(__file__).with_name("wash_and_seed.py")
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "rules.md"
+
+
+def checked(tmp_path: Path, old: str, new: str) -> list[str]:
+    """Return the findings about the example with one change, without its folder."""
+    text = EXAMPLE.read_text()
+    assert old in text
+    file = tmp_path / "it.py"
+    file.write_text(text.replace(old, new, 1))
+    return [str(finding).removeprefix(f"{tmp_path}/") for finding in check_file(file).findings]
+
+
+def line_of(text: str) -> int:
+    return next(n for n, line in enumerate(EXAMPLE.read_text().splitlines(), 1) if text in line)
+
+
+def test_a_sound_protocol_has_no_findings() -> None:
+    found = check_file(EXAMPLE)
+    assert found.findings == ()
+    assert found.recipe is not None
+    assert [path for path, _ in found.recipe.steps()][-1] == "seed/seed/05-transfer"
+    assert not found.is_refused
+
+
+def test_the_same_file_writes_the_same_digest() -> None:
+    one, other = check_file(EXAMPLE).recipe, check_file(EXAMPLE).recipe
+    assert one is not None
+    assert other is not None
+    assert one.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("volume=800 * mL, flow", "volume=800 * hour, flow", "U010"),
+        ("volume=800 * mL, flow", "volume=0.0000001 * mL, flow", "U010"),
+        ("flow=80 * mL_per_min", "flow=80 * mL", "U010"),
+        ("flow=80 * mL_per_min", "flow=180 * mL_per_min", "L020"),
+        ("volume=800 * mL, flow", "volume=950 * mL, flow", "M010"),
+        ("100 * million_cells", "400 * million_cells", "M010"),
+        ("capacity=1 * L", "capacity=850 * mL", "M020"),
+        ('port="p1"', 'port="p7"', "C040"),
+        ('port="p2"', 'port="p1"', "C040"),
+        (", longest_hold=1 * hour) as seeding", ") as seeding", "H010"),
+        ("maximum=4 * hour", "maximum=-4 * hour", "H070"),
+        ('source="DR-031, table 6"', 'source=""', "H050"),
+        ("station.transfer(medium", "station.tranfer(medium", "P040"),
+        ("station.transfer(medium", "p.transfer(medium", "P040"),
+        ("volume=800 * mL, flow=80 * mL_per_min", "volume=800 * mL", "P060"),
+        (
+            "from orchestrator.recipe import Writer",
+            "import socket\nfrom orchestrator.recipe import Writer",
+            "P020",
+        ),
+        ('"transfer_station", flow', '"transfer_staton", flow', "P040"),
+        (
+            '    with p.operation("Seed"',
+            '    while True:\n        pass\n    with p.operation("Seed"',
+            "P030",
+        ),
+        ("seed = volume_holding", "seed = [0] * 1000000000\n        seed = volume_holding", "P030"),
+    ],
+)
+def test_a_mistake_is_found_by_its_rule(tmp_path: Path, old: str, new: str, rule: str) -> None:
+    found = checked(tmp_path, old, new)
+    assert [re.match(r"it\.py:\d+: (\w+) ", one)[1] for one in found][:1] == [rule], found  # type: ignore[index]
+
+
+def test_a_finding_names_the_line_and_what_to_do(tmp_path: Path) -> None:
+    found = checked(tmp_path, "volume=800 * mL, flow", "volume=950 * mL, flow")
+    assert found[0] == (
+        f"it.py:{line_of('volume=800')}: M010 may ask for 950 mL of 'expansion medium', which "
+        "may hold only 900 mL. Narrow the expected range, or ask for less."
+    )
+
+
+def test_what_is_not_connected_is_said_once(tmp_path: Path) -> None:
+    whole = next(line for line in EXAMPLE.read_text().splitlines() if "connect(medium" in line)
+    found = checked(tmp_path, whole + "\n", "")
+    assert [one.split()[1] for one in found] == ["C010"]
+    assert "Write station.connect(...) for it above this line." in found[0]
+
+
+def test_a_missing_file_and_a_folder_are_findings(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.py", tmp_path):
+        found = check_file(path)
+        assert found.is_refused
+        assert [one.rule for one in found.findings] == ["P010"]
+
+
+def test_an_empty_file_is_a_finding(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.py"
+    empty.touch()
+    assert [one.rule for one in check_file(empty).findings] == ["P050"]
+
+
+def test_an_unknown_rule_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(RecipeRefusedError, match="M010"):
+        explain("Z999")
+
+
+def test_the_reference_page_says_what_the_rules_say() -> None:
+    assert REFERENCE.read_text() == rules_in_words()
+
+
+def long_protocol(steps: int) -> str:
+    """Return the example with so many small transfers at its end."""
+    small = (
+        "        station.transfer(cells, to=kit.vessel, volume=0.1 * mL, flow=20 * mL_per_min)\n"
+    )
+    text = EXAMPLE.read_text()
+    lag = text.index("    p.lag(")
+    return text[:lag].rstrip() + "\n" + small * steps + "\n" + text[lag:]
+
+
+def test_300_phases_are_checked_within_a_second(tmp_path: Path) -> None:
+    file = tmp_path / "long.py"
+    file.write_text(long_protocol(295))
+    began = time.perf_counter()
+    found = check_file(file)
+    took_s = time.perf_counter() - began
+    assert found.findings == ()
+    assert found.recipe is not None
+    assert len(list(found.recipe.steps())) == 300
+    assert took_s < 1.0
