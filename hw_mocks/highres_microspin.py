@@ -43,7 +43,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import sqrt
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from devices.transport.transport import LineClosedError, Transport
 from hw_mocks.emulator import Emulator, Moment, Planted
@@ -204,7 +204,7 @@ class HighresMicrospin(Emulator):
         self._clients_ever += 1
         client = _Client(self._clients_ever, line)
         self._clients.append(client)
-        with contextlib.suppress(LineClosedError):
+        try:
             while True:
                 for byte in await line.receive():
                     request = self._hear(client, byte)
@@ -212,10 +212,19 @@ class HighresMicrospin(Emulator):
                         if self._reply_after_s > 0.0:
                             await asyncio.sleep(self._reply_after_s)
                         await self._take(client, request)
-        self._clients.remove(client)
+        except LineClosedError:
+            pass
+        finally:
+            self._clients.remove(client)
 
     def _hear(self, client: _Client, byte: int) -> str | None:
         """Take one byte; return the request if it ended one."""
+        if byte in b" \r\n" and not client.announced:
+            word = client.heard.decode("ascii", errors="replace").strip()
+            known = _BY_WORD.get(word)
+            if known is not None and known.name in ACTING:
+                client.announced = True
+                self._moment(Moment.ARRIVING, known.name)
         if byte == 0x0A:
             request = client.heard.decode("ascii", errors="replace").strip()
             client.heard.clear()
@@ -223,12 +232,6 @@ class HighresMicrospin(Emulator):
             return request
         if len(client.heard) < LONGEST_REQUEST:
             client.heard.append(byte)
-        if byte in b" \r" and not client.announced:
-            word = client.heard[:-1].decode("ascii", errors="replace").strip()
-            known = _BY_WORD.get(word)
-            if known is not None and known.name in ACTING:
-                client.announced = True
-                self._moment(Moment.ARRIVING, known.name)
         return None
 
     async def _take(self, client: _Client, request: str) -> None:
@@ -239,7 +242,7 @@ class HighresMicrospin(Emulator):
         command = _Command(self._next_number, request, name, arguments, client)
         self._next_number += 1
         self._history.append(command)
-        await client.line.send(self._line("ACK!", command))
+        await self._say(client.line, self._line("ACK!", command))
         try:
             if known is None:
                 raise _RefusedError(f'Command "{word}" not recognized!')
@@ -285,10 +288,11 @@ class HighresMicrospin(Emulator):
         self._end(command, "ERROR", self._errors[-ERRORS_SHOWN:])
 
     async def _say(self, line: Transport, text: bytes) -> None:
+        """Send, or not: what was received is obeyed on a line that dropped meanwhile, too."""
         with contextlib.suppress(LineClosedError):
             await line.send(text)
 
-    def _soon(self, saying: Coroutine[None, None, None]) -> None:
+    def _soon(self, saying: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(saying)
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
@@ -310,7 +314,7 @@ class HighresMicrospin(Emulator):
             "errors": self._show_errors,
             "commandstat": self._command_state,
             "homedstatus": lambda _: ["homed" if self.homed else "not homed"],
-            "abort": lambda _: self._abort(),
+            "abort": lambda _: self._abort(self.equipment),
             "clearbuttonabort": lambda _: self._clear_abort(),
         }
         return answers[command.name](command)
@@ -397,6 +401,7 @@ class HighresMicrospin(Emulator):
 
     def _start(self, command: _Command) -> None:
         self._running = command
+        self.homed = self.homed and command.name != "home"
         fault = None
         if command.client is not None:
             self._moment(Moment.ARRIVED, command.name)
@@ -418,13 +423,12 @@ class HighresMicrospin(Emulator):
             self.door_open = command.name == "open"
             turned = SPINDLE_TURN // 2 if command.arguments == ["2"] else 0
             self._spindle = SPINDLE_HOME + turned
-        self.homed = True
+        self.homed = True  # only a homed one opens
         self._done(command)
 
     def _start_spin(self, command: _Command, fault: Planted | None) -> None:
         rcf, accel, decel, seconds = self._whole_numbers(command)
         speed = sqrt(rcf / RAMPS_AT_RCF)
-        by = self.equipment
         self._rcf, self._decel_percent = float(rcf), float(decel)
         self._stands = False
         ready_s = self._close_s if self.door_open else 0.0
@@ -435,22 +439,23 @@ class HighresMicrospin(Emulator):
         self._speeding_s = at_speed_s - ready_s
         self._timers.append(self._after(ready_s, self._close_door))
         if fault is not Planted.SWALLOWED:
-            self._turn(by, rcf, at_speed_s, seconds / 2.0 if fault is Planted.HALF else seconds)
-        if fault is Planted.DOUBLED:
-            self._turn(by, rcf, at_speed_s + seconds, seconds)
+            turns = 2 if fault is Planted.DOUBLED else 1
+            turning_s = seconds / 2.0 if fault is Planted.HALF else float(seconds)
+            self._timers.append(self._after(at_speed_s, lambda: self._turn(rcf, turning_s, turns)))
         halfway_s = at_speed_s + seconds / 2.0
         self._timers.append(self._after(halfway_s, lambda: self._halfway(command)))
         self._timers.append(self._after(stops_s, lambda: self._spun(command)))
 
-    def _turn(self, by: str, rcf: int, after_s: float, seconds: float) -> None:
-        def start() -> None:
-            self.world.spin_stop(self._rotor, by)
-            self.world.spin_start(self._rotor, rcf_g=float(rcf), by=by)
+    def _turn(self, rcf: int, seconds: float, turns: int) -> None:
+        """Turn at full speed, as often as told."""
+        self.world.spin_start(self._rotor, rcf_g=float(rcf), by=self.equipment)
 
-        self._timers.append(self._after(after_s, start))
-        self._timers.append(
-            self._after(after_s + seconds, lambda: self.world.spin_stop(self._rotor, by))
-        )
+        def stop() -> None:
+            self.world.spin_stop(self._rotor, self.equipment)
+            if turns > 1:
+                self._turn(rcf, seconds, turns - 1)
+
+        self._timers.append(self._after(seconds, stop))
 
     def _close_door(self) -> None:
         self.door_open = False
@@ -474,12 +479,12 @@ class HighresMicrospin(Emulator):
         self._end(command, "OK")
         self._next()
 
-    def _abort(self) -> list[str]:
+    def _abort(self, by: str) -> list[str]:
         """End all that runs or waits; the rotor runs down on its own."""
         self.aborted = True
         running = self._running
         if running is not None:
-            self._halt(f"panel:{self.equipment}" if running.client is None else self.equipment)
+            self._halt(by)
             self._end(running, "ABORTED")
         for command in [command for command in self._waiting if command.name in ACTING]:
             self._waiting.remove(command)
@@ -515,9 +520,9 @@ class HighresMicrospin(Emulator):
         OPEN opens the door at bucket 1 if it stands; ABORT is the button that ``cba`` clears.
         """
         if key == "ABORT":
-            self._abort()
+            self._abort(f"panel:{self.equipment}")
         elif key == "OPEN":
-            if self._running is None and self._stands and not self.aborted:
+            if self.homed and self._running is None and self._stands and not self.aborted:
                 self._running = _Command(0, key, "open", ["1"], None)
                 self._moved(self._running, None)
         else:

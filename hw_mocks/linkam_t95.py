@@ -146,7 +146,8 @@ class LinkamT95(Emulator):
                         await asyncio.sleep(self._reply_after_s)
                     if acted is not None:
                         self._moment(Moment.REPLYING, acted)
-                    await line.send(reply)
+                    with contextlib.suppress(LineClosedError):  # what came is obeyed all the same
+                        await line.send(reply)
 
     def _hear(self, byte: int) -> tuple[bytes | None, str | None]:
         """Take one byte; return the reply if it ended a request, and what was acted on."""

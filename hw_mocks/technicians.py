@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.errors import FailedError, IntegrityError, RefusedError
 from orchestrator.kernel.quantities import Volume, uL
 
 HAND_WORK_S: Final[Mapping[str, float]] = {
@@ -41,6 +41,12 @@ HAND_WORK_S: Final[Mapping[str, float]] = {
 }
 """How long hand work takes. Assumed, but for the selection."""
 
+GONE: Final = (OSError, IntegrityError, FailedError)
+"""What a console raises when its daemon isn't there any more."""
+
+LOOK_AGAIN_S: Final = 5.0
+"""How often a person looks whether a dark screen has come back. Assumed."""
+
 SCAN_S: Final = 15.0
 """How long a person takes to find and scan a label. Assumed."""
 
@@ -60,7 +66,7 @@ class Technician:
 
     name: str
     session: str
-    console: Console
+    console: Console | None
     world: World
     scanners: Mapping[str, SerialScanner]
     slips: Slips = field(default_factory=Slips)
@@ -71,12 +77,31 @@ class Technician:
     async def work(self) -> None:
         """Do what is to be done, for ever."""
         while True:
-            shown = await self.console.view("work", newer_than=self._version)
-            self._version = cast("int", shown["version"])
+            shown = await self._look()
             if not self.is_on_duty(asyncio.get_running_loop().time()):
                 await asyncio.sleep(600)
                 continue
             await self._one_round(shown)
+
+    async def _look(self) -> Mapping[str, Any]:
+        """Return what is to be done, as soon as something is new on the screen."""
+        while True:
+            console = self.console
+            if console is not None:
+                try:
+                    shown = await console.view("work", newer_than=self._version)
+                except GONE:
+                    await self._screen_goes_dark(console)
+                else:
+                    self._version = cast("int", shown["version"])
+                    return shown
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _screen_goes_dark(self, console: Console) -> None:
+        """Forget a console whose daemon died; another one comes with its restart."""
+        if self.console is console:
+            self.console = None
+            self._version = -1
 
     async def _one_round(self, shown: Mapping[str, Any]) -> None:
         for scan in shown["scans"]:
@@ -92,7 +117,9 @@ class Technician:
             if task["reported_by"] != self.name:
                 await self._verify(task)
             return
-        if task["status"] != "offered":
+        if task["status"] == "taken" and task["taken_by"] != self.name:
+            return
+        if task["status"] not in ("offered", "taken"):
             return
         match task["work"]:
             case "do":
@@ -111,14 +138,16 @@ class Technician:
         await self._give("verify_task", task=task["task"])
 
     async def _do(self, task: Mapping[str, Any]) -> None:
-        await self._give("take_task", task=task["task"])
+        if task["status"] == "offered":
+            await self._give("take_task", task=task["task"])
         act = task["ask"]
         await asyncio.sleep(HAND_WORK_S[act["work"]])
         values = self._by_hand(act)
         await self._give("report_task", task=task["task"], values=values)
 
     async def _answer(self, task: Mapping[str, Any]) -> None:
-        await self._give("take_task", task=task["task"])
+        if task["status"] == "offered":
+            await self._give("take_task", task=task["task"])
         question = task["ask"]
         choices = [choice["name"] for choice in question.get("choices", [])]
         await self._give(
@@ -177,13 +206,22 @@ class Technician:
         return self.world.label_of(self.slips.brings.get(thing, thing))
 
     async def _give(self, name: str, **arguments: Any) -> None:
+        """Give a command; if the daemon dies over it, give the same again when it is back."""
         self._requests += 1
-        await self.console.give(
-            Command(
-                request=f"{self.name}-{self._requests}",
-                seen=max(self._version, 0),
-                session=self.session,
-                name=name,
-                arguments=arguments,
-            )
+        command = Command(
+            request=f"{self.name}-{self._requests}",
+            seen=0,
+            session=self.session,
+            name=name,
+            arguments=arguments,
         )
+        while True:
+            console = self.console
+            if console is not None:
+                try:
+                    await console.give(command)
+                except GONE:
+                    await self._screen_goes_dark(console)
+                else:
+                    return
+            await asyncio.sleep(LOOK_AGAIN_S)

@@ -171,7 +171,8 @@ class ThermoVios160i(Emulator):
                         await asyncio.sleep(self._reply_after_s)
                     if acted is not None:
                         self._moment(Moment.REPLYING, acted)
-                    await line.send(reply.encode("ascii"))
+                    with contextlib.suppress(LineClosedError):  # what came is obeyed all the same
+                        await line.send(reply.encode("ascii"))
 
     def _hear(self, byte: int) -> str | None:
         """Take one byte; return the telegram if it ended one."""

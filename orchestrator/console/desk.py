@@ -7,6 +7,7 @@ refused with the reason, and nothing has happened. Follows design sections 7 and
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
@@ -48,6 +49,7 @@ class Desk:
         self._engine = engine
         self._core = engine.core
         self._answered: dict[str, Given] = {}
+        self._one_at_a_time = asyncio.Lock()
         self._commands: Final[dict[str, _Carry]] = {
             "take_task": self._take_task,
             "report_task": self._report_task,
@@ -83,6 +85,10 @@ class Desk:
         return {"version": state.seq, **make(self._engine, arguments)}
 
     async def give(self, command: Command) -> Given:
+        async with self._one_at_a_time:
+            return await self._give(command)
+
+    async def _give(self, command: Command) -> Given:
         done = self._answered.get(command.request)
         if done is not None:
             return done

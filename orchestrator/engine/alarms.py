@@ -19,6 +19,7 @@ class Alarms:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._raising: set[str] = set()
 
     async def raise_alarm(
         self,
@@ -32,18 +33,22 @@ class Alarms:
     ) -> None:
         """Raise it, unless it stands already."""
         standing = self._core.state.alarms.get(name)
-        if standing is not None and not standing.cleared:
+        if name in self._raising or (standing is not None and not standing.cleared):
             return
-        await self._core.record_for_host(
-            AlarmRaised(
-                alarm=name,
-                tier=tier,
-                cause=cause,
-                consequence=consequence,
-                action=action,
-                batch=batch,
+        self._raising.add(name)
+        try:
+            await self._core.record_for_host(
+                AlarmRaised(
+                    alarm=name,
+                    tier=tier,
+                    cause=cause,
+                    consequence=consequence,
+                    action=action,
+                    batch=batch,
+                )
             )
-        )
+        finally:
+            self._raising.discard(name)
 
     async def clear(self, name: str) -> None:
         """Clear it, if it stands."""

@@ -149,7 +149,6 @@ class Engine:
         run = self._runs.get(batch)
         if run is not None:
             await asyncio.wait({run})
-            await run
 
     def recipe_of(self, batch: str) -> Recipe:
         """Return the recipe that a batch is bound to, from its verbatim bytes."""

@@ -22,6 +22,7 @@ class Leases:
     def __init__(self, core: Core, *, by_urgency: bool = True) -> None:
         self._core = core
         self._by_urgency = by_urgency
+        self._granting: set[str] = set()
 
     def of_unit(self, unit: Unit) -> tuple[str, ...]:
         """Return what a lease of the unit covers: the unit and all its places."""
@@ -53,16 +54,20 @@ class Leases:
                 ),
             )
         await self._core.bells.until("leases", lambda: self._may_have(waiter, resources))
-        await self._core.record(
-            batch,
-            LeaseGranted(
-                batch=batch,
-                path=path,
-                coi=CoiId(self._core.state.batches[batch].coi),
-                resources=resources,
-                until="batch" if until_end_of_batch else "operation",
-            ),
-        )
+        self._granting.update(resources)  # until the grant is durable and folded
+        try:
+            await self._core.record(
+                batch,
+                LeaseGranted(
+                    batch=batch,
+                    path=path,
+                    coi=CoiId(self._core.state.batches[batch].coi),
+                    resources=resources,
+                    until="batch" if until_end_of_batch else "operation",
+                ),
+            )
+        finally:
+            self._granting.difference_update(resources)
 
     async def release(self, batch: BatchId, resources: tuple[str, ...], clearance: str) -> None:
         """End leases that the batch holds; ``clearance`` says how they were cleared."""
@@ -82,7 +87,7 @@ class Leases:
 
     def _may_have(self, waiter: str, resources: tuple[str, ...]) -> bool:
         state = self._core.state
-        if any(name in state.leases for name in resources):
+        if any(name in state.leases or name in self._granting for name in resources):
             return False
         wanted = set(resources)
         for other in self._in_order():

@@ -409,6 +409,7 @@ class PhaseRun:
                 scanner=scanner,
             ),
         )
+        last_refused = ""
         while True:
             label = await self.control.unless_stopped(self._label(scanner, reading))
             scan = ContainerScan(label, reading.place, scanner)
@@ -417,7 +418,10 @@ class PhaseRun:
                     scan, expected=reading.container, path=self.path, seq=0
                 )
             except IdentityRefusedError as refused:
-                await self._refused(number, reading, scan, refused)
+                if scan.label != last_refused:
+                    await self._refused(number, reading, scan, refused)
+                last_refused = scan.label
+                await self._core.sleep(LOOK_AGAIN_AFTER)
                 continue
             return await self._record_proof(number, reading, proof, scanner, label)
 

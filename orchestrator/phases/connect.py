@@ -19,7 +19,7 @@ from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, T
 from orchestrator.kernel.errors import ResultOutOfRangeError
 from orchestrator.kernel.identifiers import KitId, PlaceId
 from orchestrator.kernel.quantities import Flow, Range, Volume, mL, minute
-from orchestrator.phases.liquid import move_liquid, prove
+from orchestrator.phases.liquid import move_liquid, prove, prove_joined
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 
@@ -123,12 +123,8 @@ class Connect(PhaseModel):
             ),
             proven=(kit_proof, bag_proof),
         )
-        joined = await outside.see(
-            Identify(
-                unit=self.station,
-                container=container,
-                place=PlaceId(f"{outside.place(self.station)}/{self.port}"),
-            )
+        joined = await prove_joined(
+            outside, self.station, self.container, self.port, carried_suffices=False
         )
         if self.leak_test:
             await self._test_for_leaks(outside, joined.place)

@@ -7,7 +7,14 @@ from typing import Literal
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
 from orchestrator.kernel.measured import Amount
 from orchestrator.kernel.quantities import Flow, Range, Volume, minute
-from orchestrator.phases.liquid import PUMP_MARGIN, move_liquid, prove, pumping_time
+from orchestrator.phases.liquid import (
+    PUMP_MARGIN,
+    SIDE_B,
+    move_liquid,
+    prove,
+    prove_joined,
+    pumping_time,
+)
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 
@@ -73,12 +80,10 @@ class Transfer(PhaseModel):
         return f"Move {{volume}} from the {self.source} to the {self.target} at {self.flow}."
 
     async def run(self, outside: Outside) -> Report:
-        at_port = [
-            name
-            for name, position in ((self.source, self.source_at), (self.target, self.target_at))
-            if self.patient_material and position.startswith("p")
-        ]
-        proven = await prove(outside, self.station, self.kit, *at_port)
+        proven = await prove(outside, self.station, self.kit)
+        for name, position in ((self.source, self.source_at), (self.target, self.target_at)):
+            if self.patient_material and position not in SIDE_B:
+                proven += (await prove_joined(outside, self.station, name, position),)
         effect = await move_liquid(
             outside,
             station=self.station,

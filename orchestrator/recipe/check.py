@@ -34,7 +34,7 @@ _FAMILIES: Final = (
     "file",
 )
 
-_LIBRARY: Final = Path(__file__).resolve().parents[2]
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _sources(path: Path) -> tuple[dict[str, tuple[str, str]], list[Finding]]:
             continue
         sources[name] = (str(file), content.decode("utf-8"))
         for module, at in allowed.library:
-            wanted.append((module, _LIBRARY / (module.replace(".", "/") + ".py"), str(file), at))
+            wanted.append((module, _ROOT / (module.replace(".", "/") + ".py"), str(file), at))
     return sources, findings
 
 

@@ -88,6 +88,11 @@ class Child:
                     pipe.close()
         self._process.wait()
 
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended: minus a signal's number if one ended it."""
+        return self._process.returncode
+
     def run(self, sources: Mapping[str, tuple[str, str]]) -> Answer | Told:
         """Return what the sources write; the file itself is ``protocol``.
 

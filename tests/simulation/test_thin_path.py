@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BATCH, KIT, ThinCell
+from tests.simulation.thin import BATCH, KIT, thin_cell
 
 
 @pytest.mark.requirement("IDC-05")
 def test_the_patients_cells_are_moved_into_the_vessel(tmp_path: Path) -> None:
     async def run() -> None:
-        cell = ThinCell(tmp_path)
-        async with cell.engine() as engine:
-            await engine.ended(BATCH)
-            assert engine.core.state.batches[BATCH].status == "complete"
-        assert cell.world.contents(f"{KIT}/vessel").volume_mL == pytest.approx(60, abs=3)
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                await engine.ended(BATCH)
+                assert engine.core.state.batches[BATCH].status == "complete"
+            vessel = cell.world.contents(f"{KIT}/vessel")
+            assert vessel.volume_mL == pytest.approx(60, abs=0.5)
 
     run_in_virtual_time(run())

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+from devices.transport.transport import Transport
 from hw_mocks.room import Room, furnish
 from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.technicians import Slips, Technician
@@ -35,9 +36,12 @@ from orchestrator.journal.events import (
     Signed,
 )
 from orchestrator.journal.journal import Journal
+from orchestrator.engine.state import HostState
+from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import (
     BatchId,
     CoiId,
+    CommandId,
     ContainerId,
     HostId,
     LotId,
@@ -123,22 +127,83 @@ def thin_recipe() -> Recipe:
     )
 
 
+class _DeadError(Exception):
+    """Ends the engine's task group."""
+
+
+class CutLine:
+    """A host's end of a line that can be cut: what is sent afterwards goes nowhere."""
+
+    def __init__(self, line: Transport) -> None:
+        self._line = line
+        self._is_cut = False
+        self.name = line.name
+
+    @property
+    def closed(self) -> bool:
+        return self._line.closed
+
+    def cut(self) -> None:
+        self._is_cut = True
+
+    async def send(self, data: bytes, *, trigger: CommandId | None = None) -> None:
+        if self._is_cut:
+            await asyncio.Event().wait()
+        await self._line.send(data, trigger=trigger)
+
+    async def receive(self) -> bytes:
+        received = await self._line.receive()
+        if self._is_cut:
+            await asyncio.Event().wait()
+        return received
+
+    async def close(self) -> None:
+        await self._line.close()
+
+
+@asynccontextmanager
+async def thin_cell(folder: Path, slips: Slips | None = None) -> AsyncGenerator[ThinCell]:
+    """Yield a room with its people, who stay when engines die."""
+    try:
+        async with asyncio.TaskGroup() as people:
+            yield ThinCell(folder, people, slips)
+            raise _DeadError
+    except* _DeadError:
+        pass  # how the room is left
+
+
 class ThinCell:
     """One room and one data folder; engines come and go."""
 
-    def __init__(self, folder: Path, slips: Slips | None = None) -> None:
+    def __init__(
+        self, folder: Path, people: asyncio.TaskGroup, slips: Slips | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.cell = load_cell(CELL)
         table = tomllib.loads(CELL.read_text())
         self.world = World(loop.time, SEED)
         furnish(self.world, table)
-        for donor in (run_a(), run_b()):
+        for donor in (run_a("donor-a"), run_b("donor-b")):
             self.world.add_donor(donor)
         self._bring_things()
         self.room = Room(self.world, table)
         self.journal_path = folder / "journal.sqlite"
         self.signer = Signer.of_entropy(HostId("thin"), lambda count: bytes(range(count)))
-        self.slips = slips or Slips()
+        self._people = people
+        self.technicians = [
+            Technician(
+                name=person,
+                session=f"token {person}",
+                console=None,
+                world=self.world,
+                scanners={"S2": cast("SerialScanner", self.room.emulators["S2"])},
+                slips=slips or Slips(),
+            )
+            for person in PEOPLE
+        ]
+        for technician in self.technicians:
+            people.create_task(technician.work())
+        self.lines: list[CutLine] = []
         self.desk: Desk
 
     def _bring_things(self) -> None:
@@ -151,13 +216,13 @@ class ThinCell:
             waste_label=f"L-{KIT}/waste",
             place="station",
         )
-        for name, donor in ((BAG, run_a()), (OTHER_BAG, run_b())):
+        for name, donor in ((BAG, run_a("donor-a")), (OTHER_BAG, run_b("donor-b"))):
             world.add_container(
                 name,
                 kind="bag",
                 capacity_mL=300,
                 label=f"L-{name}",
-                contents=materials.selected_t_cells(donor.donor, t_cells=1e8, volume_mL=100),
+                contents=materials.selected_t_cells(donor, cells=1e8, volume_mL=100),
             )
 
     @asynccontextmanager
@@ -173,43 +238,54 @@ class ThinCell:
             reserve_bytes=4096,
         )
         state = fold_journal(journal)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                yield await self._start(journal, state, tasks)
+                raise _DeadError
+        except* (_DeadError, JournalLatchedError):
+            journal.close()
+
+    async def _start(
+        self, journal: Journal[AnyEvent], state: HostState, tasks: asyncio.TaskGroup
+    ) -> Engine:
+        clock = virtual_clock()
         fresh = state.seq == 0
-        async with asyncio.TaskGroup() as tasks:
-            engine = Engine(
-                journal,
-                state,
-                lambda board: make_drivers(
-                    self.cell.config,
-                    lambda module: self.room.plug_in(module.equipment, tasks),
-                    board,
-                ),
-                clock=clock,
-                cell=self.cell,
-                tasks=tasks,
-                can_be_suspended=False,
-            )
-            if fresh:
-                await self._on_file(engine, clock.utc())
-            self.desk = Desk(engine)
-            for person in PEOPLE:
-                technician = Technician(
-                    name=person,
-                    session=f"token {person}",
-                    console=self.desk,
-                    world=self.world,
-                    scanners={"S2": cast("SerialScanner", self.room.emulators["S2"])},
-                    slips=self.slips,
-                )
-                tasks.create_task(technician.work())
-            await engine.start()
-            if fresh:
-                await engine.start_batch(BATCH)
-            try:
-                yield engine
-            finally:
-                for task in tuple(tasks._tasks):
-                    task.cancel()
-                journal.close()
+        engine = Engine(
+            journal,
+            state,
+            lambda board: make_drivers(
+                self.cell.config,
+                lambda module: self._line(module.equipment),
+                board,
+            ),
+            clock=clock,
+            cell=self.cell,
+            tasks=tasks,
+            can_be_suspended=False,
+        )
+        if fresh:
+            await self._on_file(engine, clock.utc())
+        self.desk = Desk(engine)
+        for technician in self.technicians:
+            technician.console = self.desk
+        await engine.start()
+        if fresh:
+            await engine.start_batch(BATCH)
+        return engine
+
+    def _line(self, equipment: str) -> Transport:
+        line = CutLine(self.room.plug_in(equipment, self._people))
+        self.lines.append(line)
+        return line
+
+    def sever(self, engine: Engine) -> None:
+        """Cut every wire and the journal at once, as a death does."""
+        engine.core.journal.latch("the software died")
+        for line in self.lines:
+            line.cut()
+        self.lines.clear()
+        for technician in self.technicians:
+            technician.console = None
 
     async def _on_file(self, engine: Engine, now: Instant) -> None:
         recipe = thin_recipe()

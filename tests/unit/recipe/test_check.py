@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.kernel.errors import RecipeRefusedError
+from orchestrator.recipe import check
 from orchestrator.recipe.check import check_file, explain, rules_in_words
 
 EXAMPLE = Path(__file__).with_name("wash_and_seed.py")
@@ -84,7 +85,7 @@ def test_a_finding_names_the_line_and_what_to_do(tmp_path: Path) -> None:
     found = checked(tmp_path, "volume=800 * mL, flow", "volume=950 * mL, flow")
     assert found[0] == (
         f"it.py:{line_of('volume=800')}: M010 may ask for 950 mL of 'expansion medium', which "
-        "may hold only 900 mL. Narrow the expected range, or ask for less."
+        "may hold only 901 mL. Narrow the expected range, or ask for less."
     )
 
 
@@ -108,6 +109,43 @@ def test_an_empty_file_is_a_finding(tmp_path: Path) -> None:
     assert [one.rule for one in check_file(empty).findings] == ["P050"]
 
 
+LIBRARY = """
+from orchestrator.kernel.quantities import mL, mL_per_min
+from orchestrator.recipe.author import Container, KitInUse, TransferStation
+
+
+def top_up(station: TransferStation, kit: KitInUse, medium: Container) -> None:
+    station.transfer(medium, to=kit.vessel, volume={volume}, flow=20 * mL_per_min)
+"""
+
+
+@pytest.mark.parametrize(
+    ("volume", "rules"), [("10 * mL", []), ("500 * mL", ["M010", "M020"]), ("open(1)", ["P040"])]
+)
+def test_the_library_is_checked_like_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volume: str, rules: list[str]
+) -> None:
+    monkeypatch.setattr(check, "_ROOT", tmp_path)
+    library = tmp_path / "protocols" / "library" / "filling.py"
+    library.parent.mkdir(parents=True)
+    library.write_text(LIBRARY.format(volume=volume))
+    text = EXAMPLE.read_text()
+    text = text.replace("@procedure", "from protocols.library.filling import top_up\n\n@procedure")
+    text = text.replace("    p.lag(", "        top_up(station, kit, medium)\n    p.lag(")
+    file = tmp_path / "it.py"
+    file.write_text(text)
+    found = check_file(file)
+    assert [one.rule for one in found.findings] == rules
+    assert {one.file for one in found.findings} <= {str(library)}
+
+
+def test_a_library_that_does_not_exist_is_a_finding(tmp_path: Path) -> None:
+    found = checked(
+        tmp_path, "\n\n@procedure", "from protocols.library.nowhere import wash\n\n\n@procedure"
+    )
+    assert [one.split()[1] for one in found] == ["P010"]
+
+
 def test_an_unknown_rule_is_refused_with_those_that_exist() -> None:
     with pytest.raises(RecipeRefusedError, match="M010"):
         explain("Z999")
@@ -119,12 +157,10 @@ def test_the_reference_page_says_what_the_rules_say() -> None:
 
 def long_protocol(steps: int) -> str:
     """Return the example with so many small transfers at its end."""
-    small = (
-        "        station.transfer(cells, to=kit.vessel, volume=0.1 * mL, flow=20 * mL_per_min)\n"
-    )
+    small = "station.transfer(cells, to=kit.vessel, volume=0.1 * mL, flow=20 * mL_per_min)"
     text = EXAMPLE.read_text()
     lag = text.index("    p.lag(")
-    return text[:lag].rstrip() + "\n" + small * steps + "\n" + text[lag:]
+    return text[:lag].rstrip() + "\n" + f"        {small}\n" * steps + "\n" + text[lag:]
 
 
 def test_300_phases_are_checked_within_a_second(tmp_path: Path) -> None:

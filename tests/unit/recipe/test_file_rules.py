@@ -131,7 +131,7 @@ def test_what_a_procedure_does_not_need_is_refused(line: str, code: str) -> None
         ("from orchestrator.recipe import procedure as make", "P020"),
         ("from orchestrator.engine.run import go", "P020"),
         ("from protocols.library.wash import _inner", "P020"),
-        ("print('hello')", "P040"),
+        ("print('hello')", "P030"),
         ("x = 1", "P050"),
         ("", "P050"),
         ("x = (", "P010"),

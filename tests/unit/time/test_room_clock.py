@@ -190,7 +190,7 @@ def test_more_than_a_pty_holds_goes_through_in_no_virtual_time(tmp_path: Path) -
 
 
 def test_both_jump_thousands_of_times_a_second(tmp_path: Path) -> None:
-    """The figure is 8,000 a second on two quiet cores; the limit leaves room for a busy host."""
+    """The figure is 18,000 a second on two quiet cores; the limit leaves room for a busy host."""
     with a_room(tmp_path, tick_s=0) as room:
         began_s = time.monotonic()
         room.daemon("hop", 3_000)

@@ -1,0 +1,105 @@
+"""The software dies at each event of the thin path and at each moment of its instruments.
+
+Method: run once to count the events, then once for each point, dying there; the room goes
+on for a while, and a new engine resumes on the same journal. At the point the journal is
+latched and every line closed before any task is dropped, so nothing tidies up after
+itself. Afterwards the World must hold what it holds without a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hw_mocks.emulator import Moment
+from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, ThinCell, thin_cell
+from orchestrator.kernel.quantities import mL
+
+DEAD_S = (0.0, 20.0, 3600.0)
+"""Not at all, into the middle of the motion, beyond its end."""
+
+pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
+
+
+async def _die_and_resume(cell: ThinCell, *, at_event: int = 0, at_moment: str = "", dead_s: float) -> int:
+    events = 0
+    died = asyncio.get_running_loop().create_future()
+
+    async with cell.engine() as engine:
+
+        def die() -> None:
+            if not died.done():
+                cell.sever(engine)
+                died.set_result(None)
+
+        engine.core.listeners.append(
+            lambda recorded: die() if recorded.seq == at_event else None
+        )
+        for emulator in cell.room.emulators.values():
+            emulator.on_moment = lambda equipment, moment, request: (
+                die() if f"{equipment} {moment}" == at_moment else None
+            )
+        ended = asyncio.ensure_future(engine.ended(BATCH))
+        await asyncio.wait({died, ended}, return_when=asyncio.FIRST_COMPLETED)
+        events = engine.core.state.seq
+        ended.cancel()
+    for emulator in cell.room.emulators.values():
+        emulator.on_moment = None
+    if not died.done():
+        return events
+    await asyncio.sleep(dead_s)
+    async with cell.engine() as engine:
+        await engine.ended(BATCH)
+        assert engine.core.state.batches[BATCH].status == "complete"
+    return events
+
+
+def _assert_moved_once(cell: ThinCell, where: str) -> None:
+    bag = cell.world.contents(BAG).volume_mL
+    vessel = cell.world.contents(f"{KIT}/vessel").volume_mL
+    moved = TRANSFERRED.to(mL)
+    assert vessel == pytest.approx(moved, abs=0.5), where
+    assert bag == pytest.approx(100 + 1 - moved, abs=0.5), where
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize("dead_s", DEAD_S)
+def test_dying_at_any_event_moves_every_millilitre_once(tmp_path: Path, dead_s: float) -> None:
+    events = run_in_virtual_time(_count(tmp_path / "dry"))
+    assert events > 40, "the thin path lost most of its events; is it still attached?"
+    for at in range(12, events + 1):
+        run_in_virtual_time(_one(tmp_path / f"{at}", at_event=at, dead_s=dead_s))
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize("dead_s", DEAD_S)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        f"{equipment} {moment}"
+        for equipment in ("P1", "V1")
+        for moment in (Moment.ARRIVING, Moment.ARRIVED, Moment.MOVING, Moment.ENDED)
+    ],
+)
+def test_dying_at_a_moment_of_an_instrument_moves_every_millilitre_once(
+    tmp_path: Path, moment: str, dead_s: float
+) -> None:
+    run_in_virtual_time(_one(tmp_path / "run", at_moment=moment, dead_s=dead_s))
+
+
+async def _count(folder: Path) -> int:
+    folder.mkdir()
+    async with thin_cell(folder) as cell:
+        return await _die_and_resume(cell, dead_s=0)
+
+
+async def _one(
+    folder: Path, *, at_event: int = 0, at_moment: str = "", dead_s: float
+) -> None:
+    folder.mkdir()
+    async with thin_cell(folder) as cell:
+        await _die_and_resume(cell, at_event=at_event, at_moment=at_moment, dead_s=dead_s)
+        _assert_moved_once(cell, f"event {at_event} {at_moment}, dead for {dead_s} s")

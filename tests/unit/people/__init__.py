@@ -1,0 +1,1 @@
+"""Tests of people: users, roles, sessions and signatures, one file for each."""
