@@ -16,6 +16,9 @@ from hw_mocks.emulator import Emulator
 from hw_mocks.models import MODELS
 from hw_mocks.world.world import World
 
+RACK_HOLDS = 50
+"""Bags and tubes that the rack beside a station has room for. Assumed."""
+
 
 class Room:
     """One process cell, emulated. ``table`` is the process cell file as a plain table."""
@@ -49,17 +52,12 @@ def furnish(world: World, table: Mapping[str, Any]) -> None:
         match unit["kind"]:
             case "transfer_station":
                 _furnish_station(world, unit, modules)
-            case "incubator" | "freezer" | "cold_store":
-                world.add_chamber(
-                    unit["name"],
-                    places=unit["places"],
-                    of=modules[0]["equipment"] if modules else unit["name"],
-                    **unit.get("chamber", {}),
-                )
             case _:
+                of = modules[0]["equipment"] if modules else unit["name"]
                 for place in unit.get("places", []):
-                    of = modules[0]["equipment"] if modules else unit["name"]
                     world.add_place(place, of=of, holds=unit.get("holds", 1))
+                if "chamber" in unit:
+                    world.add_chamber(unit["name"], places=unit["places"], of=of, **unit["chamber"])
 
 
 def _furnish_station(
@@ -76,6 +74,9 @@ def _furnish_station(
         channels={channel: name for name, channel in valves["settings"]["outputs"].items()},
         balances={one["equipment"]: one["part"] for one in by_capability["weighing"]},
     )
+    for name, place in unit.get("named_places", {}).items():
+        if name != "hook":
+            world.add_place(place, holds=RACK_HOLDS)
 
 
 def _modules(table: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:

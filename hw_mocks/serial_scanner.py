@@ -81,6 +81,11 @@ class SerialScanner(Emulator):
         """Return whether its trigger is on."""
         return self._looking is not None
 
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether it is mounted before a place, rather than held in hand."""
+        return self._watches is not None
+
     def present(self, text: str) -> None:
         """Hold a label before it and pull its trigger: it reads ``text`` and sends it."""
         self._stop_looking()

@@ -16,7 +16,8 @@ from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console
 from orchestrator.kernel.errors import FailedError, IntegrityError, RefusedError
-from orchestrator.kernel.quantities import Volume, uL
+from orchestrator.kernel.instants import Instant
+from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
 
 HAND_WORK_S: Final[Mapping[str, float]] = {
     "receive": 300,
@@ -47,6 +48,9 @@ GONE: Final = (OSError, IntegrityError, FailedError)
 LOOK_AGAIN_S: Final = 5.0
 """How often a person looks whether a dark screen has come back. Assumed."""
 
+LOOK_S: Final = 60.0
+"""How long a person takes to look at something and decide. Assumed."""
+
 SCAN_S: Final = 15.0
 """How long a person takes to find and scan a label. Assumed."""
 
@@ -68,8 +72,12 @@ class Technician:
     session: str
     console: Console | None
     world: World
+    room_began: Instant
     scanners: Mapping[str, SerialScanner]
+    secret: str = ""
     slips: Slips = field(default_factory=Slips)
+    crew: set[str] = field(default_factory=set[str])
+    """What is being scanned just now by somebody; shared by all who work together."""
     is_on_duty: Callable[[float], bool] = lambda _: True
     _requests: int = 0
     _version: int = -1
@@ -132,10 +140,9 @@ class Technician:
                 raise AssertionError(f"no technician knows the work {other!r}")
 
     async def _verify(self, task: Mapping[str, Any]) -> None:
-        if str(task["task"]).endswith("/doubt"):
-            await self._give("reconcile", task=task["task"])
-            return
-        await self._give("verify_task", task=task["task"])
+        await asyncio.sleep(LOOK_S)
+        name = "reconcile" if _is_doubt(task) else "verify_task"
+        await self._give(name, task=task["task"])
 
     async def _do(self, task: Mapping[str, Any]) -> None:
         if task["status"] == "offered":
@@ -148,50 +155,100 @@ class Technician:
     async def _answer(self, task: Mapping[str, Any]) -> None:
         if task["status"] == "offered":
             await self._give("take_task", task=task["task"])
+        await asyncio.sleep(LOOK_S)
         question = task["ask"]
+        if _is_doubt(task):
+            since = Instant.read(question["intended_at"]) - self.room_began
+            verdict, done = what_was_done(
+                self.world, question["act"], question["equipment"], since.to(second)
+            )
+            await self._give("reconcile", task=task["task"], verdict=verdict, done=done)
+            return
         choices = [choice["name"] for choice in question.get("choices", [])]
+        values = {entry["name"]: _usual(entry) for entry in question.get("entries", [])}
         await self._give(
-            "answer_task", task=task["task"], choice=choices[0] if choices else "", values={}
+            "answer_task",
+            task=task["task"],
+            choice=choices[0] if choices else "",
+            values=values,
         )
 
     def _by_hand(self, act: Mapping[str, Any]) -> dict[str, str]:
         """Do the work in the World; return what the task asks to be reported."""
         hands = self.world.hands
-        things = [self.slips.joins.get(one, one) for one in act["containers"]]
-        port = self.slips.ports.get(act["port"], act["port"])
+        asked = cast("list[str]", act["containers"])
+        things = [self.slips.joins.get(one, one) for one in asked]
+        asked_port = str(act["port"])
+        port = self.slips.ports.get(asked_port, asked_port)
         match act["work"]:
             case "weld":
                 hands.weld(things[0], act["kit"], port, by=self.name)
-                hands.put(things[0], act["at"][0], by=self.name)
+                self._put(things, act["at"])
                 return {"weld": "sound"}
             case "connect_aseptically":
                 hands.aseptic_connect(things[0], act["kit"], port, by=self.name)
-                hands.put(things[0], act["at"][0], by=self.name)
-                return {}
+                self._put(things, act["at"])
             case "test_leak":
-                return {"leak": "none"}
-            case "receive" | "install_kit" | "hang" | "unhang" | "load" | "store":
-                for thing, place in zip(things, act["at"], strict=True):
-                    hands.put(thing, place, by=self.name)
-                return {}
+                return {"leak": "none" if self._is_tight(port) else "leaks"}
+            case "receive":
+                self._put(things, act["at"])
+                volume_mL = self.world.contents(things[0]).volume_mL
+                return {"volume": f"{volume_mL:.0f} mL"}
+            case "install_kit" | "hang" | "unhang" | "load" | "store":
+                self._put(things, act["at"])
+            case "load_counter" | "unload_counter":
+                self._put(things, act["at"])
             case "seal_off":
                 hands.seal_off(things[0], by=self.name)
-                return {}
+                self._put(things, act["at"])
             case "draw_sample":
                 volume = Volume.read(act["parameters"]["volume"])
                 hands.draw_sample(things[0], things[1], volume.to(uL), by=self.name)
-                return {}
+            case "select_magnetically":
+                marker = str(act["parameters"].get("marker", "CD4/CD8"))
+                hands.select_magnetic(things[0], things[1], by=self.name, marker=marker)
+                volume_mL = self.world.contents(things[1]).volume_mL
+                return {"volume": f"{volume_mL:.1f} mL"}
+            case "apply_label":
+                hands.stick_label(things[0], act["parameters"]["label"], by=self.name)
+            case "inspect_confluence":
+                percent = 100 * hands.inspect_confluence(things[0])
+                return {"confluence": f"{percent:.0f} %"}
+            case "mix":
+                hands.mix(things[0], by=self.name)
+            case "discard":
+                hands.discard(things[0], by=self.name)
+            case "clear_line":
+                return {"seen": "clear"}
             case other:
                 raise AssertionError(f"no technician knows the work {other!r}")
+        return {}
+
+    def _put(self, things: list[str], places: list[str]) -> None:
+        """Put each thing at its place; what hangs on a hook that is needed goes to the rack."""
+        for thing, place in zip(things, places, strict=False):
+            self.world.hands.put(thing, place, by=self.name)
+
+    def _is_tight(self, port: str) -> bool:
+        return all(
+            self.world.is_tight(joint.container)
+            for joint in self.world.joints()
+            if joint.port == port
+        )
 
     async def _scan(self, scan: Mapping[str, Any]) -> None:
         scanner = self.scanners.get(scan["scanner"])
-        if scanner is None:
+        name = f"{scan['batch']}/{scan['path']}"
+        if scanner is None or scanner.is_fixed or name in self.crew:
             return
-        label = self._label_there(scan)
-        await asyncio.sleep(SCAN_S)
-        if label is not None:
-            scanner.present(label)
+        self.crew.add(name)
+        try:
+            await asyncio.sleep(SCAN_S)
+            label = self._label_there(scan)
+            if label is not None:
+                scanner.present(label)
+        finally:
+            self.crew.discard(name)
 
     def _label_there(self, scan: Mapping[str, Any]) -> str | None:
         place = str(scan["place"])
@@ -214,6 +271,7 @@ class Technician:
             session=self.session,
             name=name,
             arguments=arguments,
+            secret=self.secret,
         )
         while True:
             console = self.console
@@ -225,3 +283,50 @@ class Technician:
                 else:
                     return
             await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def _is_doubt(task: Mapping[str, Any]) -> bool:
+    return str(task["task"]).endswith("/doubt")
+
+
+def _usual(entry: Mapping[str, Any]) -> str:
+    """Return what a person enters where nothing is wrong: the middle of what is allowed."""
+    choices = entry.get("choices", [])
+    if choices:
+        return str(choices[0])
+    return str(entry.get("lowest") or "as expected")
+
+
+def what_was_done(
+    world: World, act: Mapping[str, Any], equipment: str, since_s: float
+) -> tuple[str, str]:
+    """Return what two people find when they look at an act in doubt: verdict and amount."""
+    world.catch_up()
+    found = [
+        effect
+        for effect in world.ledger
+        if effect.by == equipment and effect.at_to_s >= since_s and not effect.consequence
+    ]
+    match act["kind"]:
+        case "pump_volume":
+            asked = Volume.read(act["volume"])
+            moved_mL = sum(one.amount for one in found if one.kind == "moved_liquid")
+            if moved_mL < 0.01:
+                return ("nothing", "")
+            if moved_mL > 0.98 * asked.to(mL):
+                return ("all", str(asked))
+            return ("part", f"{moved_mL:.1f} mL")
+        case "pick_container":
+            held = world.held_by(equipment) == act["container"]
+            return ("all", "1") if held else ("nothing", "")
+        case "place_container":
+            there = world.at(act["place"]) == act["container"]
+            return ("all", "1") if there else ("nothing", "")
+        case "spin":
+            asked_s = Duration.read(act["at_speed"]).to(second)
+            spun_s = sum(one.amount for one in found if one.kind == "spun")
+            return ("all", act["at_speed"]) if spun_s >= 0.98 * asked_s else ("nothing", "")
+        case "ramp_segment":
+            return ("all", "1") if found else ("nothing", "")
+        case _:
+            return ("all", "1") if found else ("nothing", "")

@@ -52,7 +52,9 @@ from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
     AllDone,
+    CannotTell,
     Effect,
+    EffectReport,
     Facts,
     NothingDone,
     Quieten,
@@ -91,6 +93,9 @@ _HEADER: Final = rb"H|\^&|||cellwright|||||||P|1"
 _PATIENT: Final = b"P|1"
 _LAST: Final = b"L|1|N"
 
+_NOT_DONE: Final = "X"
+_PENDING: Final = ("I", "P")
+
 _PER_ML: Final = {
     "cells/mL": 1,
     "/mL": 1,
@@ -121,12 +126,14 @@ class Settings(Frozen):
 
 
 class Result(NamedTuple):
-    """One sample's result as the counter sent it."""
+    """What a message says of one sample; without values it is only about its order."""
 
     sample: str
     number: str  # digits; the higher, the later
     message: str
     values: dict[str, tuple[str, str, str]]  # test code to value, unit, status
+    status: str = ""  # O-26: F final, I pending in the instrument, X can't be done
+    comment: str = ""
 
 
 def checksum(body: bytes) -> bytes:
@@ -168,27 +175,27 @@ def text_of(frame: bytes) -> tuple[int, bytes, bool] | None:
 
 
 def results_in(records: list[str]) -> list[Result]:
-    """Return the results of a message, one for each order record that has some."""
+    """Return what a message says, one for each of its order records."""
     if not records or not records[0].startswith("H") or len(records[0]) < 5:
         return []
     field, component = records[0][1], records[0][3]
     message = _field(records[0].split(field), 2)
     found: list[Result] = []
-    sample = ""
     for record in records[1:]:
         fields = record.split(field)
         if fields[0] == "O":
             sample = next((part for part in _field(fields, 2).split(component) if part), "")
-        if fields[0] != "R":
-            continue
-        codes = _field(fields, 2).split(component)
-        code = codes[3] if len(codes) > 3 and codes[3] else next(filter(None, codes), "")
-        number = next(filter(str.isdigit, (_field(fields, 12), message)), "0")
-        if not found or found[-1].sample != sample:
-            found.append(Result(sample, number, message, {}))
-        found[-1].values[code] = (_field(fields, 3), _field(fields, 4), _field(fields, 8))
-        if int(number) > int(found[-1].number):
-            found[-1] = found[-1]._replace(number=number)
+            number = message if message.isdigit() else "0"
+            found.append(Result(sample, number, message, {}, status=_field(fields, 25)))
+        elif fields[0] == "C" and found and not found[-1].comment:
+            found[-1] = found[-1]._replace(comment=_field(fields, 3))
+        elif fields[0] == "R" and found:
+            codes = _field(fields, 2).split(component)
+            code = codes[3] if len(codes) > 3 and codes[3] else next(filter(None, codes), "")
+            found[-1].values[code] = (_field(fields, 3), _field(fields, 4), _field(fields, 8))
+            completed = _field(fields, 12)
+            if completed.isdigit() and int(completed) > int(found[-1].number):
+                found[-1] = found[-1]._replace(number=completed)
     return found
 
 
@@ -223,6 +230,8 @@ class AstmCellCounter:
         self._messages = 0
         self._came = asyncio.Condition()
         self._results: dict[tuple[str, str], Result] = {}
+        self._orders: dict[str, tuple[int, Result]] = {}  # sample to message and what it said
+        self._ordered_after = 0  # messages that had come before the last order
         self._newest = ""
 
     @property
@@ -284,6 +293,7 @@ class AstmCellCounter:
     async def trigger(self, act: Act, command: CommandId) -> None:
         asked = self._mine(act)
         assert self._link.locked(), f"{self._equipment}: triggered without a preparation"
+        self._ordered_after = self._messages
         try:
             if not await self._send_once(self._order(asked), command):
                 raise FailedError(
@@ -305,21 +315,33 @@ class AstmCellCounter:
                 self._link.release()
 
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
+        """Wait for the result.
+
+        Raises:
+            DeviceFaultError: The counter couldn't count, or its result can't be used. Some
+                of the sample may be spent.
+            OutcomeUnknownError: The line closed. The counter goes on by itself.
+        """
         del command
         asked = self._mine(act)
         while True:
             result = await self._result_after(asked, before, self._query_after_s)
-            if result is None:
+            refused = self._refused(asked)
+            if result is None and refused is None:
                 await self._query(asked, patient=True)
                 result = self._newer(asked, before)
             if result is not None:
                 return self._settled(asked, result)
+            if refused is not None:
+                raise self._unusable(asked, refused.comment or "the count can't be done")
 
     async def effect_of(self, act: Act, command: CommandId, before: Standing) -> Settled:
         """Ask for results of the sample; if there is none, wait out a count and ask again."""
         del command
         asked = self._mine(act)
-        for may_measure in (True, False):
+        asked_once = False
+        while True:
+            messages = self._messages
             if await self._query(asked, patient=True) is None:
                 raise OutcomeUnknownError(
                     f"{self._equipment}: ask for results of {asked.sample}",
@@ -327,14 +349,20 @@ class AstmCellCounter:
                     do_next="Check cable and counter, then resume",
                 )
             result = self._newer(asked, before)
-            if result is None and may_measure:
+            order = self._order_since(asked, messages)
+            if result is None and (not asked_once or (order and order.status in _PENDING)):
+                asked_once = True
                 result = await self._result_after(asked, before, self._query_after_s)
+                if result is None:
+                    continue
             if result is not None:
                 return self._settled(asked, result)
-        return Settled(
-            report=NothingDone(why=f"the counter has no newer result of {asked.sample}"),
-            standing=await self.standing(),
-        )
+            report: EffectReport = NothingDone(
+                why=f"the counter has no newer result of {asked.sample}"
+            )
+            if order is not None and order.status == _NOT_DONE:
+                report = CannotTell(why=f"the counter says of a count: {order.comment or 'X'}")
+            return Settled(report=report, standing=await self.standing())
 
     async def quieten(self, how: Quieten) -> None:
         """Do nothing: a count can't be stopped over this interface, and moves nothing else."""
@@ -360,6 +388,16 @@ class AstmCellCounter:
         ]
         return min(newer, key=lambda result: int(result.number), default=None)
 
+    def _order_since(self, asked: CountCells, messages: int) -> Result | None:
+        """Return what was last said of the sample's order, if that came after so many."""
+        came, order = self._orders.get(asked.sample, (0, None))
+        return order if came > messages else None
+
+    def _refused(self, asked: CountCells) -> Result | None:
+        """Return what the counter said if it can't do the count that was ordered last."""
+        order = self._order_since(asked, self._ordered_after)
+        return order if order is not None and order.status == _NOT_DONE else None
+
     async def _result_after(
         self, asked: CountCells, before: Standing, within_s: float
     ) -> Result | None:
@@ -370,6 +408,8 @@ class AstmCellCounter:
                     result = self._newer(asked, before)
                     if result is not None:
                         return result
+                    if self._refused(asked) is not None:
+                        return None
                     if self._line.closed:
                         raise self._gone(f"wait for the count of {asked.sample}")
                     await self._came.wait()
@@ -567,8 +607,8 @@ class AstmCellCounter:
             await self._line.tell(ACK)
         elif frame == EOT:
             if self._receiving:
-                self._keep(results_in(self._records))
                 self._messages += 1
+                self._keep(results_in(self._records))
             self._stop_receiving()
             async with self._came:
                 self._came.notify_all()
@@ -595,11 +635,16 @@ class AstmCellCounter:
 
     def _keep(self, results: list[Result]) -> None:
         for result in results:
+            self._orders[result.sample] = (self._messages, result)
+            if not result.values:
+                continue
             self._results[result.sample, result.number] = result
             if int(result.number) > int(self._newest or "0"):
                 self._newest = result.number
         while len(self._results) > RESULTS_MAX:
             del self._results[next(iter(self._results))]
+        while len(self._orders) > RESULTS_MAX:
+            del self._orders[next(iter(self._orders))]
 
     def _begin_to_receive(self) -> None:
         self._receiving = True

@@ -484,7 +484,9 @@ class BrooksPf400:
         if not self._mode_set:
             await self._exchange(_MODE, self._reply_within)
             self._mode_set = True
-        code, data = _parts(await self._exchange(request, within or self._reply_within))
+        code, data = _parts(
+            await self._exchange(request, self._reply_within if within is None else within)
+        )
         if code != 0:
             raise self._fault(f"{self._equipment}: {request.decode('ascii')}", code, data)
         return data

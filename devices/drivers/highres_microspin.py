@@ -162,6 +162,7 @@ class HighresMicrospin:
         self._data: list[bytes] = []
         self._ends: dict[int, asyncio.Future[Ended]] = {}
         self._asked: dict[int, bytes] = {}  # what this connection was acknowledged
+        self._was: dict[int, bytes] = {}  # the command that an end names
         self._first = self._newest = 0  # of these, since the ids last began anew
         self._sent_after: dict[CommandId, int] = {}
         self._spun: dict[CommandId, int] = {}
@@ -340,6 +341,9 @@ class HighresMicrospin:
                 end = await self._ended(asked_id, self._reply_within)
             except TimeoutError:
                 return CannotTell(why=f"it doesn't say what became of command {number}")
+            told_end = self._ends.get(number)
+            if told_end is not None and told_end.done() and self._was[number] == request:
+                return _judge(asked, told_end.result())  # it gave the spin's last line again
             told = b" ".join(end.data)
             if end.word != "OK":
                 return CannotTell(why=f"it doesn't know what became of command {number}")
@@ -375,7 +379,7 @@ class HighresMicrospin:
             attempts += 1
             try:
                 number = await self._acknowledged(request)
-                end = await self._ended(number, within or self._stop_within)
+                end = await self._ended(number, self._stop_within if within is None else within)
             except NoReplyError:
                 continue
             except TimeoutError:
@@ -404,12 +408,12 @@ class HighresMicrospin:
     def _note(self, answer: bytes, request: bytes) -> int:
         number = _number(answer)
         if number <= self._newest:  # it restarted: what was known by id is another's now
-            for known in (self._asked, self._ends, self._spun, self._sent_after):
+            for known in (self._asked, self._ends, self._was, self._spun, self._sent_after):
                 known.clear()
             self._first = 0
         self._first, self._newest = self._first or number, number
         self._asked[number] = request
-        for known in (self._asked, self._ends):
+        for known in (self._asked, self._ends, self._was):
             while len(known) > REMEMBERED_MAX:
                 del known[next(iter(known))]
         return number
@@ -442,6 +446,7 @@ class HighresMicrospin:
             return
         end = self._end_of(int(found[3]))
         data, self._data = tuple(self._data), []
+        self._was[int(found[3])] = found[2]
         if not end.done():
             end.set_result(Ended(found[1].decode("ascii"), data))
 

@@ -19,17 +19,18 @@ The first command after power-up must be T.
     S O H C   start; hold; heat or cool on to the limit         answer: nothing but CR
     E         stop: never sent, since a stage that was stopped warms up
 
-Which write is the trigger depends on how the stage stands. Stopped: rate and limit are
-preparations and ``S`` is the trigger. Holding at its limit: it sets off as soon as the
-limit changes, so the rate is a preparation and ``L1`` is the trigger. Held by command: it
-waits for ``C`` or ``H``, which is the trigger.
+Rate and limit are preparations. Which write is the trigger depends on how the stage
+stands. Stopped: ``S``. Held by command, it waits for ``C`` or ``H``: that is the trigger.
+Holding at its limit, it sets off as soon as the limit changes (bliss and lewis agree), so
+it is first told to hold where it is by ``O``, which changes nothing. Should a stage set off
+at its new limit all the same, the intent is on disk by then, and the trigger adds nothing.
 
 The stage goes on by itself when the software dies, and holds at its limit when it is
 there. What stopped it can't be told: panel and power loss look alike. Rate and limit
 can't be read back; each is acknowledged, and is written again if that is lost.
 
-Unconfirmed: the line's settings; the bare CR as the answer to set commands; that a new
-limit sets off a holding stage at once (bliss relies on both).
+Unconfirmed: the line's settings; the bare CR as the answer to set commands (bliss relies
+on both); that ``O`` keeps a stage that holds at its limit from setting off at a new one.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ class LinkamT95:
         return _standing(await self._status())
 
     async def prepare(self, act: Act) -> None:
-        """Write the rate, and the limit where that alone doesn't set the stage off.
+        """Keep the stage where it is, and write rate and limit.
 
         Raises:
             LimitRefusedError: Rate or temperature are beyond the sheet, or finer than the
@@ -217,16 +218,14 @@ class LinkamT95:
                 why=f"the stage reports {shown.troubles}",
                 do_next="Check stage and sensor, then resume",
             )
-        await self._set(b"R1%d\r" % rate, "set the rate")
-        set_limit = b"L1%d\r" % limit
         if shown.state == "holding":
-            self._planned = set_limit
-            return
-        await self._set(set_limit, "set the limit")
+            await self._set(b"O\r", "hold the present temperature")
+        await self._set(b"R1%d\r" % rate, "set the rate")
+        await self._set(b"L1%d\r" % limit, "set the limit")
         if shown.state == "stopped":
             self._planned = b"S\r"
         else:
-            self._planned = b"C\r" if asked.to < shown.temperature else b"H\r"
+            self._planned = b"C\r" if asked.to <= shown.temperature else b"H\r"
 
     async def trigger(self, act: Act, command: CommandId) -> None:
         asked = self._mine(act)
@@ -315,7 +314,10 @@ class LinkamT95:
         was = Temperature.read(before.values["temperature"] + " °C")
         at = f"at {shown.temperature}"
         drift = self._idle_error if shown.state == "stopped" else self._limit_error
-        if shown.state == before.values["state"] and _apart(shown.temperature, was) <= drift:
+        rests_as_before = shown.state == before.values["state"] or (
+            shown.state == "held" and before.values["state"] == "holding"
+        )
+        if rests_as_before and _apart(shown.temperature, was) <= drift:
             return NothingDone(why=f"it is {shown.state} {at} as before")
         if shown.state == "held":
             return PartDone(effect=Effect(done="0", detail=detail), why=f"it is held {at}")

@@ -96,7 +96,7 @@ class Limit(Frozen):
         if self.quantity == NUMBER:
             in_order = number(self.lowest) <= number(self.highest)
         else:
-            kind = _dimension(self.quantity)
+            kind = dimension_of(self.quantity)
             in_order = kind.read(self.lowest) <= kind.read(self.highest)
         if not in_order:
             raise ValueError(f"{self.lowest} to {self.highest}: the highest lies below the lowest")
@@ -115,7 +115,7 @@ class Figure(Frozen):
         if self.quantity == NUMBER:
             number(self.value)
         else:
-            _dimension(self.quantity).read(self.value)
+            dimension_of(self.quantity).read(self.value)
         return self
 
 
@@ -229,7 +229,7 @@ def _damaged(path: Path, why: str) -> ConfigurationRefusedError:
     )
 
 
-def _dimension(name: str) -> type[Quantity]:
+def dimension_of(name: str) -> type[Quantity]:
     if name not in _DIMENSIONS:
         raise ValueError(f"{name!r} isn't a dimension; known: {NUMBER}, {', '.join(_DIMENSIONS)}")
     return _DIMENSIONS[name]

@@ -1,1 +1,6 @@
-"""What front ends may ask for and see."""
+"""What front ends may ask for and see: in process, and over the daemon's socket.
+
+``desk`` offers the console on an engine in the same process. ``service`` puts any console
+on a Unix socket, and ``client`` is the same console at the socket's other end. ``text_gate``
+stands between outside and both.
+"""

@@ -8,36 +8,71 @@ refused with the reason, and nothing has happened. Follows design sections 7 and
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from orchestrator.console.views import VIEWS
-from orchestrator.engine.engine import Engine
+from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.state import HostState, TaskState
 from orchestrator.journal.events import (
     AlarmAcknowledged,
     AttemptReconciled,
+    BatchMade,
     ContainerReceived,
     DeviationClosed,
     DeviationOpened,
     EquipmentSeen,
     LotQuarantined,
     LotReceived,
+    Named,
+    RecipeSigned,
+    RecipeSubmitted,
     Signed,
     TaskReported,
     TaskTaken,
     TaskVerified,
 )
-from orchestrator.kernel.canonical import canonical
-from orchestrator.kernel.desks import Command, Given
-from orchestrator.kernel.errors import NotAuthorisedError, RefusedError, SamePersonError
-from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, TaskId, UserId
-from orchestrator.people.roles import may
-from orchestrator.people.signatures import sign
+from orchestrator.kernel.desks import Command, Given, SignatureMeaning
+from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
+from orchestrator.kernel.frozen import Frozen
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CoiId,
+    CommandId,
+    EquipmentId,
+    RecipeDigest,
+    TaskId,
+    UserId,
+)
+from orchestrator.kernel.quantities import Quantity
+from orchestrator.people.roles import (
+    require,
+    require_other_person,
+    require_recipe_signer,
+    require_second_person,
+)
+from orchestrator.people.sessions import holder_of, open_session
+from orchestrator.people.signatures import record_of, sign, signed
+from orchestrator.people.users import (
+    RFC_9106_LOW_MEMORY,
+    HashingCost,
+    Present,
+    recognise,
+    secret_of,
+    verify_secret,
+)
+from orchestrator.recipe.binding import Binding
+from orchestrator.recipe.check import check_recipe
+from orchestrator.recipe.model import Recipe
 
 REQUESTS_KEPT_MOST: Final = 10_000
 """So many answered requests are remembered, to answer a repeated one as the first time."""
+
+VERIFIED_AT_ONCE_MOST: Final = 2
+"""Each verification of a password takes 64 MiB (hazards, section 3)."""
+
+Event = TypeVar("Event", bound=Frozen)
 
 _Carry = Callable[[UserId, dict[str, Any]], Awaitable[int]]
 
@@ -45,8 +80,24 @@ _Carry = Callable[[UserId, dict[str, Any]], Awaitable[int]]
 class Desk:
     """Implements ``Console`` on an engine in the same process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        entropy: Callable[[int], bytes],
+        cost: HashingCost = RFC_9106_LOW_MEMORY,
+    ) -> None:
+        """Offer an engine to people.
+
+        Args:
+            engine: What they work on.
+            entropy: Where session tokens come from.
+            cost: Of verifying a password; less than the default on emulated cells alone.
+        """
         self._engine = engine
+        self._entropy = entropy
+        self._cost = cost
+        self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MOST)
         self._core = engine.core
         self._answered: dict[str, Given] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -69,6 +120,10 @@ class Desk:
             "receive_lot": self._receive_lot,
             "quarantine_lot": self._quarantine_lot,
             "receive_material": self._receive_material,
+            "submit_recipe": self._submit_recipe,
+            "review_recipe": self._sign_recipe("reviewed"),
+            "approve_recipe": self._sign_recipe("approved"),
+            "make_batch": self._make_batch,
             "start_batch": self._start_batch,
         }
 
@@ -93,13 +148,8 @@ class Desk:
         if done is not None:
             return done
         user = self._who(command)
-        roles = self._state.people[user].roles
-        if not may(frozenset(roles), command.name):
-            raise NotAuthorisedError(
-                command.name.replace("_", " "),
-                why=f"{self._state.people[user].printed_name} has the roles {', '.join(roles)}",
-                do_next="Ask a person whose role allows it",
-            )
+        person = self._state.people[user]
+        require(command.name, person.roles, who=person.printed_name)
         if command.seen > self._state.seq:
             raise RefusedError(
                 command.name.replace("_", " "),
@@ -111,7 +161,7 @@ class Desk:
             raise RefusedError(
                 command.name, why="there is no such command", do_next="Choose one that is shown"
             )
-        seq = await carry(user, command.arguments)
+        seq = await carry(user, {**command.arguments, "secret": command.secret})
         given = Given(seq=seq)
         self._answered[command.request] = given
         if len(self._answered) > REQUESTS_KEPT_MOST:
@@ -123,14 +173,7 @@ class Desk:
         return self._core.state
 
     def _who(self, command: Command) -> UserId:
-        user = self._state.sessions.get(hashlib.sha256(command.session.encode()).hexdigest())
-        if user is None:
-            raise NotAuthorisedError(
-                command.name.replace("_", " "),
-                why="nobody is logged in under this session",
-                do_next="Log in",
-            )
-        return UserId(user)
+        return holder_of(self._state.sessions, command.session)
 
     def _task(self, arguments: Mapping[str, Any], *legal: str) -> tuple[TaskId, TaskState]:
         name = TaskId(str(arguments["task"]))
@@ -143,17 +186,68 @@ class Desk:
             )
         return name, task
 
-    def signed(self, user: UserId, meaning: str, record: object, reason: str) -> Signed:
-        """Return a person's signature over a record's canonical form, now."""
-        person = self._state.people[user]
-        return sign(
-            canonical(record),
-            signer=user,
-            printed_name=person.printed_name,
-            meaning=meaning,  # pyright: ignore[reportArgumentType]
-            at=self._core.clock.utc(),
-            reason=reason,
+    async def _sign(
+        self,
+        user: UserId,
+        arguments: dict[str, Any],
+        event: Frozen,
+        meaning: SignatureMeaning,
+        reason: str = "",
+    ) -> Signed:
+        """Return a person's signature on an event's record, after the password was given."""
+        present = await self.recognise(
+            self._state.people[user].login, str(arguments.get("secret", "")), "console"
         )
+        return sign(record_of(event), present, meaning, at=self._core.clock.utc(), reason=reason)
+
+    async def _signed(
+        self,
+        user: UserId,
+        arguments: dict[str, Any],
+        make: Callable[[Signed], Event],
+        meaning: SignatureMeaning,
+        reason: str = "",
+    ) -> Event:
+        """Return the event that ``make`` makes of a person's signature on its own body."""
+        present = await self.recognise(
+            self._state.people[user].login, str(arguments.get("secret", "")), "console"
+        )
+        return signed(make, present, meaning, at=self._core.clock.utc(), reason=reason)
+
+    async def recognise(self, login: str, secret: str, terminal: str) -> Present:
+        """Return the proof that a person gave the right password just now.
+
+        Raises:
+            NotAuthorisedError: Name and password don't belong together, or the name is
+                locked. The try is recorded.
+        """
+        kept = secret_of(self._state.people, login)
+        async with self._verifying:
+            right = await asyncio.get_running_loop().run_in_executor(
+                None, partial(verify_secret, secret, kept, cost=self._cost)
+            )
+        decided = recognise(
+            self._state.people, login, right=right, terminal=terminal, now=self._core.clock.utc()
+        )
+        if isinstance(decided, Present):
+            return decided
+        await self._core.record_for_host(decided.event)
+        if decided.locks:
+            await self._engine.alarms.raise_alarm(
+                f"locked {login}",
+                tier="alarm",
+                cause="a name was locked after wrong passwords",
+                consequence="The person can't log in or sign for a while",
+                action="Ask the person whether it was them; else tell the security officer",
+            )
+        raise decided.error
+
+    async def log_in(self, login: str, secret: str, terminal: str) -> str:
+        """Return a session's token. Raises as ``recognise``."""
+        present = await self.recognise(login, secret, terminal)
+        opened = open_session(present, terminal=terminal, entropy=self._entropy)
+        await self._core.record_for_host(opened.event)
+        return opened.token
 
     # people's tasks ---------------------------------------------------------------------
 
@@ -190,64 +284,160 @@ class Desk:
             raise RefusedError(
                 f"verify task {name}", why="nobody has reported it yet", do_next="Wait"
             )
-        if user == task.reported_by:
-            raise SamePersonError(
+        if task.reported_by:
+            require_second_person(
                 f"verify task {name}",
-                why="who did it doesn't verify it",
-                do_next="Have another person verify it",
+                performer=UserId(task.reported_by),
+                verifier=user,
+                verifier_roles=self._state.people[user].roles,
             )
         return await self._core.record_for_host(TaskVerified(task=name, by=user))
 
     async def _reconcile(self, user: UserId, arguments: dict[str, Any]) -> int:
-        """Settle an attempt in doubt: the first person states it, the second confirms it."""
+        """Settle an attempt in doubt: one person looks and states it, another confirms it."""
         name, task = self._task(arguments, "offered", "taken", "reported")
-        if task.status != "reported":
-            if str(arguments.get("verdict")) not in ("all", "part", "nothing"):
-                raise RefusedError(
-                    f"reconcile {name}",
-                    why="the verdict must be all, part or nothing",
-                    do_next="Look at the material, and say which",
-                )
-            return await self._core.record_for_host(
-                TaskReported(
-                    task=name,
-                    by=user,
-                    values={"done": str(arguments.get("done", ""))},
-                    choice=str(arguments["verdict"]),
-                )
-            )
-        if user == task.reported_by:
-            raise SamePersonError(
-                f"confirm {name}",
-                why="two people decide what an act in doubt has done",
-                do_next="Have another person look and confirm",
-            )
         command = CommandId(name.removesuffix("/doubt"))
+        if task.status != "reported":
+            return await self._state_what_was_done(name, command, user, arguments)
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._state.people[user].roles,
+        )
         batch, path, number = self._state.attempts[command]
         attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
-        done = task.values.get("done", "")
-        record = {"command": str(command), "verdict": task.choice, "done": done}
-        after = await self._engine.shown_by(attempt.equipment)
+        first = Signed.model_validate(task.signature)
+        settled = _reconciled(batch, command, task.choice, task.values.get("done", ""))
+        second = await self._sign(user, arguments, settled, "verified")
         seq = await self._core.record(
             batch,
             TaskVerified(task=name, by=user),
-            AttemptReconciled.model_validate(
-                {
-                    "batch": batch,
-                    "command": command,
-                    "verdict": task.choice,
-                    "done": done,
-                    "after": after.values,
-                    "witness": after.witness,
-                    "signatures": [
-                        self.signed(UserId(task.reported_by), "performed", record, "looked"),
-                        self.signed(user, "verified", record, "looked"),
-                    ],
-                }
-            ),
+            settled.model_copy(update={"signatures": (first, second)}),
         )
+        await self._look_at_equipment(user, {"equipment": attempt.equipment})
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
         return seq
+
+    async def _state_what_was_done(
+        self, name: TaskId, command: CommandId, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        verdict, done = str(arguments.get("verdict")), str(arguments.get("done", ""))
+        if verdict not in ("all", "part", "nothing"):
+            raise RefusedError(
+                f"reconcile {name}",
+                why="the verdict must be all, part or nothing",
+                do_next="Look at the material, and say which",
+            )
+        batch = self._state.attempts[command][0]
+        settled = _reconciled(batch, command, verdict, done)
+        return await self._core.record_for_host(
+            TaskReported(
+                task=name,
+                by=user,
+                values={"done": done},
+                choice=verdict,
+                signature=await self._sign(user, arguments, settled, "performed"),
+            )
+        )
+
+    # recipes and orders ------------------------------------------------------------------------
+
+    async def _submit_recipe(self, user: UserId, arguments: dict[str, Any]) -> int:
+        recipe = Recipe.read(str(arguments["content"]).encode())
+        refused = [
+            one for one in check_recipe(recipe, self._core.cell.config) if one.severity == "refuse"
+        ]
+        if refused:
+            raise RecipeRefusedError(
+                f"submit {recipe.document} version {recipe.version}",
+                why="; ".join(f"{one.rule} {one.text}" for one in refused[:3]),
+                do_next="Correct the protocol until `cellwright check` finds nothing to refuse",
+            )
+        if recipe.digest in self._state.recipes:
+            raise RefusedError(
+                f"submit {recipe.document} version {recipe.version}",
+                why="this recipe is on file",
+                do_next="Have it reviewed and approved",
+            )
+        event = await self._signed(
+            user,
+            arguments,
+            lambda by: RecipeSubmitted(
+                recipe=recipe.digest,
+                title=recipe.title,
+                document=recipe.document,
+                version=recipe.version,
+                content=recipe.content.decode(),
+                signature=by,
+            ),
+            "authored",
+        )
+        return await self._core.record_for_host(event)
+
+    def _sign_recipe(self, meaning: SignatureMeaning) -> _Carry:
+        async def sign_recipe(user: UserId, arguments: dict[str, Any]) -> int:
+            recipe = RecipeDigest(str(arguments["recipe"]))
+            known = self._state.recipes.get(recipe)
+            if known is None:
+                raise RefusedError(
+                    f"sign recipe {recipe}", why="it isn't on file", do_next="Submit it first"
+                )
+            what = f"sign {known.document} version {known.version} as {meaning}"
+            require_recipe_signer(what, known.signers, meaning, user)
+            event = await self._signed(
+                user,
+                arguments,
+                lambda by: RecipeSigned(recipe=recipe, signature=by),
+                meaning,
+            )
+            return await self._core.record_for_host(event)
+
+        return sign_recipe
+
+    async def _make_batch(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Bind an approved recipe to a therapy event, its containers and this cell's units."""
+        batch = BatchId(str(arguments["batch"]))
+        binding = Binding.model_validate(arguments["binding"])
+        known = self._state.recipes.get(binding.recipe)
+        what = f"make batch {batch}"
+        if batch in self._state.batches:
+            raise RefusedError(what, why="there is one of that name", do_next="Name it anew")
+        if known is None or "approved" not in known.signers:
+            raise RecipeRefusedError(
+                what,
+                why="its recipe isn't approved",
+                do_next="Have the recipe reviewed and approved",
+            )
+        binding.require(self._engine.recipe_by_digest(binding.recipe))
+        bound_names = [str(one.container) for one in binding.containers]
+        bound_names += [str(one.kit) for one in binding.kits]
+        for name in bound_names:
+            if name not in self._state.containers:
+                raise RefusedError(
+                    what, why=f"{name} was never received", do_next="Receive it first"
+                )
+        event = await self._signed(
+            user,
+            arguments,
+            lambda by: BatchMade(
+                batch=batch,
+                coi=CoiId(str(arguments["coi"])),
+                recipe=binding.recipe,
+                cell=self._core.cell.digest,
+                engine=VERSION,
+                containers=tuple(
+                    Named(name=one.name, is_=one.container) for one in binding.containers
+                ),
+                kits=tuple(Named(name=one.name, is_=one.kit) for one in binding.kits),
+                units=tuple(Named(name=one.name, is_=one.equipment) for one in binding.units),
+                places=tuple(Named(name=one.unit, is_=one.place) for one in binding.places),
+                ordered=tuple(Named(name=one.name, is_=one.value) for one in binding.ordered),
+                signature=by,
+            ),
+            "approved",
+        )
+        return await self._core.record(batch, event)
 
     # batches ---------------------------------------------------------------------------------
 
@@ -265,9 +455,7 @@ class Desk:
 
     async def _start_batch(self, user: UserId, arguments: dict[str, Any]) -> int:
         del user
-        self._core.tasks.create_task(
-            self._engine.start_batch(BatchId(str(arguments["batch"])))
-        )
+        self._core.tasks.create_task(self._engine.start_batch(BatchId(str(arguments["batch"]))))
         return self._state.seq
 
     # alarms, deviations, equipment ------------------------------------------------------------
@@ -303,20 +491,21 @@ class Desk:
                 why="it isn't there" if known is None else "it is closed",
                 do_next="Look again",
             )
-        if known.opened_by == user:
-            raise SamePersonError(
-                f"close deviation {name}",
-                why="who opened it doesn't close it",
-                do_next="Have quality close it",
-            )
-        reason = str(arguments["reason"])
-        record = {"deviation": name, "text": known.text}
-        return await self._core.record(
-            BatchId(known.batch),
-            DeviationClosed(
-                deviation=name, signature=self.signed(user, "approved", record, reason)
-            ),
+        require_other_person(
+            f"close deviation {name}",
+            first=UserId(known.opened_by) if known.opened_by != "system" else None,
+            did="opened",
+            now=user,
+            does="closes",
         )
+        event = await self._signed(
+            user,
+            arguments,
+            lambda by: DeviationClosed(deviation=name, signature=by),
+            "approved",
+            str(arguments["reason"]),
+        )
+        return await self._core.record(BatchId(known.batch), event)
 
     async def _look_at_equipment(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Take what a device shows now as known, after a person has looked at it."""
@@ -354,6 +543,13 @@ class Desk:
         )
 
 
+def _reconciled(batch: str, command: CommandId, verdict: str, done: str) -> AttemptReconciled:
+    """Return the record that both people sign."""
+    return AttemptReconciled.model_validate(
+        {"batch": batch, "command": command, "verdict": verdict, "done": done, "signatures": ()}
+    )
+
+
 def _refuse_incomplete(
     name: TaskId, task: TaskState, values: Mapping[str, str], choice: str
 ) -> None:
@@ -362,6 +558,7 @@ def _refuse_incomplete(
         asked = cast("list[str]", task.ask.get("report", []))
     else:
         asked = [str(entry["name"]) for entry in task.ask.get("entries", [])]
+    _refuse_unreadable(name, task, values)
     missing = [one for one in asked if not values.get(one)]
     if missing and choice != "not done":
         raise RefusedError(
@@ -376,3 +573,27 @@ def _refuse_incomplete(
             why=f"{choice!r} isn't one of {', '.join(choices)}",
             do_next="Choose one of them",
         )
+
+
+def _refuse_unreadable(name: TaskId, task: TaskState, values: Mapping[str, str]) -> None:
+    """Refuse an amount that can't be read: the ledger would take it as it stands."""
+    amounts = {"volume": values["volume"]} if "volume" in values else {}
+    limits = {str(entry["name"]): entry for entry in task.ask.get("entries", [])}
+    amounts |= {
+        one: values[one] for one, entry in limits.items() if one in values and entry["lowest"]
+    }
+    for one, text in amounts.items():
+        try:
+            value = Quantity.read(text)
+            entry = limits.get(one)
+            if entry is None:
+                continue
+            lowest, highest = Quantity.read(entry["lowest"]), Quantity.read(entry["highest"])
+            if type(value) is not type(lowest) or not lowest <= value <= highest:
+                raise ValueError(f"it must be from {lowest} to {highest}")
+        except ValueError as unreadable:
+            raise RefusedError(
+                f"report task {name}",
+                why=f"{one.replace('_', ' ')}: {unreadable}",
+                do_next="Enter it as a number with its unit, e.g. 250 mL",
+            ) from unreadable

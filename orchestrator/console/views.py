@@ -57,9 +57,7 @@ def batches(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _batch(name: str, batch: BatchState) -> dict[str, Any]:
-    running = {
-        path: phase for path, phase in batch.phases.items() if phase.ended_at is None
-    }
+    running = {path: phase for path, phase in batch.phases.items() if phase.ended_at is None}
     return {
         "batch": name,
         "coi": batch.coi,

@@ -352,9 +352,7 @@ class Actor:
         known = self._core.state.equipment.get(equipment)
         if known is None:
             return
-        for name, was, seen in differences(
-            known.values, standing.values, driver.only_acts_change
-        ):
+        for name, was, seen in differences(known.values, standing.values, driver.only_acts_change):
             await self._core.record_for_host(
                 OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
             )

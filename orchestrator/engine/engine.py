@@ -138,9 +138,7 @@ class Engine:
         state = self.core.state.batches[batch]
         places = tuple(sorted(state.places.values()))
         if places:
-            await self.leases.take(
-                batch, PhasePath("admission"), places, until_end_of_batch=True
-            )
+            await self.leases.take(batch, PhasePath("admission"), places, until_end_of_batch=True)
         await self.core.record(batch, BatchStarted(batch=batch))
         self._run(batch)
 
@@ -152,12 +150,15 @@ class Engine:
 
     def recipe_of(self, batch: str) -> Recipe:
         """Return the recipe that a batch is bound to, from its verbatim bytes."""
-        digest = self.core.state.batches[batch].recipe
+        return self.recipe_by_digest(self.core.state.batches[batch].recipe)
+
+    def recipe_by_digest(self, digest: str) -> Recipe:
+        """Return a recipe on file, from its verbatim bytes."""
         submitted = self.core.state.recipes[digest].submitted_seq
         event = next(self.core.journal.events(submitted)).event
         if not isinstance(event, RecipeSubmitted):
             raise RecipeRefusedError(
-                f"read the recipe of batch {batch}",
+                f"read recipe {digest}",
                 why=f"event {submitted} isn't its submission",
                 do_next="Run `cellwright verify` on the journal",
             )
@@ -295,5 +296,3 @@ def _steps(node: Node) -> Iterator[Step]:
         yield node
     for _, child in children("", node):
         yield from _steps(child)
-
-

@@ -34,6 +34,7 @@ from orchestrator.engine.state import (
 from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
+from orchestrator.people.users import after_refusal
 
 
 def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
@@ -84,6 +85,7 @@ def _session_opened(state: HostState, at: Recorded[Any], event: ev.SessionOpened
     del at
     state.sessions[event.token_sha256] = event.user
     state.people[event.user].refused = 0
+    state.people[event.user].refused_at = None
 
 
 def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed) -> None:
@@ -92,9 +94,9 @@ def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed
 
 
 def _login_refused(state: HostState, at: Recorded[Any], event: ev.LoginRefused) -> None:
-    del at
     if event.user is not None:
-        state.people[event.user].refused += 1
+        person = state.people[event.user]
+        person.refused, person.refused_at = after_refusal(person, at.at)
 
 
 def _recipe_submitted(state: HostState, at: Recorded[Any], event: ev.RecipeSubmitted) -> None:
@@ -158,7 +160,7 @@ def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> Non
         kits={one.name: one.is_ for one in event.kits},
         units={one.name: one.is_ for one in event.units},
         places={one.name: one.is_ for one in event.places},
-        ordered=event.ordered,
+        ordered={one.name: one.is_ for one in event.ordered},
         made_at=at.at,
     )
     for named in (*event.containers, *event.kits):
@@ -167,9 +169,7 @@ def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> Non
             _assign(state, named.is_, container, event)
 
 
-def _assign(
-    state: HostState, name: str, container: ContainerState, event: ev.BatchMade
-) -> None:
+def _assign(state: HostState, name: str, container: ContainerState, event: ev.BatchMade) -> None:
     container.batch = event.batch
     container.coi = event.coi
     for one in state.containers.values():
@@ -228,7 +228,7 @@ def _phase_ended(state: HostState, at: Recorded[Any], event: ev.PhaseEnded) -> N
     phase.report = event.report
     phase.ended_at = at.at
     phase.words.clear()
-    batch.measured.update(event.measured)
+    batch.measured.update({one.name: one.is_ for one in event.measured})
 
 
 def _phase_failed(state: HostState, at: Recorded[Any], event: ev.PhaseFailed) -> None:
@@ -251,6 +251,7 @@ def _attempt_intended(state: HostState, at: Recorded[Any], event: ev.AttemptInte
             event.witness,
             event.evidence,
             at.seq,
+            at.at,
         )
     )
     state.attempts[event.command] = (event.batch, event.path, event.word)
@@ -272,10 +273,10 @@ def _attempt_ended(
         attempt.why = event.error.get("why", "")
     else:
         attempt.verdict = event.verdict
-        shown = state.equipment.get(attempt.equipment)
-        if shown is not None:
-            shown.values = event.after
-            shown.witness = event.witness
+    shown = state.equipment.get(attempt.equipment)
+    if shown is not None and isinstance(event, ev.AttemptSettled):
+        shown.values = event.after
+        shown.witness = event.witness
     if event.done:
         apply_effect(state, batch, attempt, at)
 
@@ -366,6 +367,7 @@ def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) 
     task.reported_by = event.by
     task.values = event.values
     task.choice = event.choice
+    task.signature = None if event.signature is None else event.signature.model_dump(mode="json")
     if event.declined:
         task.status = "offered"
         task.taken_by = ""
@@ -412,9 +414,7 @@ def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) ->
 def _lease_granted(state: HostState, at: Recorded[Any], event: ev.LeaseGranted) -> None:
     state.waiters.pop(_place_in_run(event.batch, event.path), None)
     for resource in event.resources:
-        state.leases[resource] = LeaseState(
-            event.batch, event.coi, event.path, event.until, at.at
-        )
+        state.leases[resource] = LeaseState(event.batch, event.coi, event.path, event.until, at.at)
 
 
 def _lease_released(state: HostState, at: Recorded[Any], event: ev.LeaseReleased) -> None:

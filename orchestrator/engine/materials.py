@@ -37,9 +37,7 @@ def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
         state.labels[f"{event.label}/{position}"] = inner
 
 
-def apply_effect(
-    state: HostState, batch: str, attempt: AttemptState, at: Recorded[Any]
-) -> None:
+def apply_effect(state: HostState, batch: str, attempt: AttemptState, at: Recorded[Any]) -> None:
     """Change the ledger by what one attempt did."""
     act = attempt.act
     apply = _BY_KIND.get(act["kind"])

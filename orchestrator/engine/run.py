@@ -16,6 +16,8 @@ from orchestrator.engine.words import PhaseRun
 from orchestrator.journal.events import (
     BatchEnded,
     BranchTaken,
+    DeviationOpened,
+    Named,
     PhaseEnded,
     PhaseFailed,
     PhaseStarted,
@@ -30,6 +32,7 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
 from orchestrator.kernel.quantities import hour
+from orchestrator.phases.phase import Report
 from orchestrator.recipe.model import (
     Hold,
     Keep,
@@ -71,9 +74,7 @@ class BatchRun:
                 if isinstance(part, Together):
                     async with asyncio.TaskGroup() as group:
                         for one in part.unit_procedures:
-                            group.create_task(
-                                self._unit_procedure(one, f"{part.slug}/{one.slug}")
-                            )
+                            group.create_task(self._unit_procedure(one, f"{part.slug}/{one.slug}"))
                 else:
                     await self._unit_procedure(part, part.slug)
         except* StoppedError:
@@ -189,15 +190,29 @@ class BatchRun:
                 await run.hold(str(failed))
                 continue
             break
-        measured = {
-            named: report[name] for name, named in phase.measures.items() if name in report
-        }
+        measured = tuple(
+            Named(name=named, is_=report[name])
+            for name, named in phase.measures.items()
+            if name in report
+        )
         await self._core.record(
             self._batch,
             PhaseEnded(batch=self._batch, path=path, report=report, measured=measured),
             *self._verification_owed(node, path),
+            *self._deviation_of(path, report),
         )
         await self._engine.phase_ended(self._batch, path)
+
+    def _deviation_of(self, path: PhasePath, report: Report) -> tuple[DeviationOpened, ...]:
+        """Return the deviation that people accepted within the phase, if they did."""
+        text = report.get("deviation")
+        if not text:
+            return ()
+        return (
+            DeviationOpened(
+                deviation=f"{self._batch}/{path}", batch=self._batch, path=path, text=text
+            ),
+        )
 
     def _verification_owed(self, node: Step, path: PhasePath) -> tuple[TaskOffered, ...]:
         """Return the task to verify an automated phase: a person owes it, not now (SIG-12)."""

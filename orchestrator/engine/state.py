@@ -26,6 +26,7 @@ class AttemptState:
     witness: str
     evidence: Texts
     intended: int
+    intended_at: Instant
     verdict: str = "open"
     done: str = ""
     detail: Texts = field(default_factory=dict[str, str])
@@ -164,6 +165,7 @@ class TaskState:
     verified_by: str = ""
     values: Texts = field(default_factory=dict[str, str])
     choice: str = ""
+    signature: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -218,6 +220,7 @@ class PersonState:
     roles: list[str]
     secret: str
     refused: int = 0
+    refused_at: Instant | None = None
 
 
 @dataclass(slots=True)

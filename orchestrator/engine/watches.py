@@ -20,6 +20,7 @@ from orchestrator.kernel.identifiers import BatchId, PhasePath
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Quantity, hour, minute
 from orchestrator.phases.outside import CameFirst
+from orchestrator.recipe.model import MeasuredValue
 
 POLL_EVERY: Final = 1 * minute
 """Design section 5: the default interval of a polled sensor."""
@@ -64,7 +65,11 @@ class Watches:
 
     def holds_now(self, batch: BatchId, condition: Condition) -> tuple[bool, str]:
         """Return whether a condition on a recorded value holds, and the value."""
-        value = self._core.state.batches[batch].measured[getattr(condition.reading, "name")]
+        if not isinstance(condition.reading, MeasuredValue):
+            raise AssertionError(f"{condition.reading.kind} isn't kept in the record")
+        known = self._core.state.batches[batch]
+        name = condition.reading.name
+        value = known.measured.get(name) or known.ordered[name]
         return _within(condition, value), value
 
     async def read_once(self, batch: BatchId, condition: Condition) -> tuple[bool, str]:
@@ -221,4 +226,3 @@ def _read(text: str) -> Quantity:
 def no_trace(equipment: str, reading: str, sample: Sample) -> None:
     """Keep no samples, where nobody will ask for them."""
     del equipment, reading, sample
-

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
 from devices.interfaces.scanning import Identify, LabelRead
 from orchestrator.engine.control import UnitControl
+from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import AttemptState, PhaseRecord
 from orchestrator.journal.events import (
@@ -78,9 +79,7 @@ class PhaseRun:
         self._core = engine.core
         self._state = engine.core.state.batches[batch]
         self._record: PhaseRecord = self._state.phases[path]
-        self._gate = IdentityGate(
-            batch, CoiId(self._state.coi), FoldedRegister(engine.core.state)
-        )
+        self._gate = IdentityGate(batch, CoiId(self._state.coi), FoldedRegister(engine.core.state))
         self._word = 0
         self._last = self._record.started_at
 
@@ -129,9 +128,7 @@ class PhaseRun:
         self._answered(number)
         return value
 
-    async def until(
-        self, when: Instant | Condition, *, latest: Instant | None = None
-    ) -> CameFirst:
+    async def until(self, when: Instant | Condition, *, latest: Instant | None = None) -> CameFirst:
         number = self._next()
         instant = when if isinstance(when, Instant) else None
         condition = when if isinstance(when, Condition) else None
@@ -180,9 +177,7 @@ class PhaseRun:
             if task not in self._core.state.tasks:
                 await self._offer(task, number, question, asked)
             await self.control.unless_stopped(
-                self._core.bells.until(
-                    f"task {task}", lambda: number in self._record.words
-                )
+                self._core.bells.until(f"task {task}", lambda: number in self._record.words)
             )
         self._answered(number)
         answer = self._record.words[number].answer
@@ -232,10 +227,9 @@ class PhaseRun:
             if register.broken_since(proof.container, proof.since) is None:
                 fresh.append(proof)
                 continue
+            place = self._where_it_is(proof)
             reading = Identify(
-                unit=self._unit_of_place(proof.place),
-                container=proof.container,
-                place=proof.place,
+                unit=self._unit_of_place(place), container=proof.container, place=place
             )
             fresh.append(await self._identify(number, reading, carried_suffices=False))
         return tuple(fresh)
@@ -251,9 +245,7 @@ class PhaseRun:
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}/doubt")
         if task not in self._core.state.tasks:
-            await self._engine.holds.hold(
-                self.batch, self.control, f"{act.kind} in doubt: {why}"
-            )
+            await self._engine.holds.hold(self.batch, self.control, f"{act.kind} in doubt: {why}")
             await self._engine.holds.arrived(self.batch, self.path)
             await self._core.record(
                 self.batch,
@@ -265,7 +257,12 @@ class PhaseRun:
                     work="decide",
                     text=f"{act.kind} on {attempt.equipment} is in doubt: {why}. "
                     "Look at the material and the instrument, then say what was done.",
-                    ask=doubt_question(attempt, act, why).model_dump(mode="json"),
+                    ask={
+                        **doubt_question(attempt, act, why).model_dump(mode="json"),
+                        "act": attempt.act,
+                        "equipment": attempt.equipment,
+                        "intended_at": str(attempt.intended_at),
+                    },
                     evidence={**attempt.before, **attempt.evidence},
                     second_person=True,
                     due=self._core.clock.utc() + DECIDE_WITHIN,
@@ -294,9 +291,7 @@ class PhaseRun:
             return
         await self._core.record(
             self.batch,
-            BatchBroken(
-                batch=self.batch, path=self.path, recorded=str(recorded), asked=str(asked)
-            ),
+            BatchBroken(batch=self.batch, path=self.path, recorded=str(recorded), asked=str(asked)),
         )
         raise RecipeMismatchError(
             f"resume {self.path} of batch {self.batch}",
@@ -308,10 +303,15 @@ class PhaseRun:
     def _unit(self, name: str) -> str:
         return self._state.units.get(name, name)
 
+    def _where_it_is(self, proof: ProvenContainer) -> PlaceId:
+        """Return where a container must be scanned anew: in the gripper if an arm holds it."""
+        now = self._core.state.containers[proof.container].place
+        return PlaceId(now) if now.startswith(f"{GRIPPER}/") else proof.place
+
     def _unit_of_place(self, place: PlaceId) -> str:
         by_place = self._core.cell.config.unit_of_place
-        found = by_place.get(place) or by_place[place.rsplit("/", 1)[0]]
-        return found.name
+        found = by_place.get(place) or by_place.get(PlaceId(place.rsplit("/", 1)[0]))
+        return "" if found is None else found.name
 
     async def _read(self, equipment: EquipmentId, reading: Reading) -> str:
         """Read, and hold as long as the instrument doesn't answer."""
@@ -414,9 +414,7 @@ class PhaseRun:
             label = await self.control.unless_stopped(self._label(scanner, reading))
             scan = ContainerScan(label, reading.place, scanner)
             try:
-                proof = self._gate.verify(
-                    scan, expected=reading.container, path=self.path, seq=0
-                )
+                proof = self._gate.verify(scan, expected=reading.container, path=self.path, seq=0)
             except IdentityRefusedError as refused:
                 if scan.label != last_refused:
                     await self._refused(number, reading, scan, refused)
@@ -502,17 +500,20 @@ class PhaseRun:
         )
 
     def _scanner(self, reading: Identify) -> EquipmentId:
-        unit = self._core.cell.config.by_unit[self._unit(reading.unit)]
-        scanners = [one for one in unit.modules if one.capability == "scanning"]
-        for module in scanners:
+        """Return the scanner that sees the place, else the unit's or the cell's hand scanner."""
+        config = self._core.cell.config
+        unit = config.by_unit.get(self._unit(reading.unit))
+        scanners = [one for one in config.modules if one.capability == "scanning"]
+        own = [] if unit is None else [one for one in unit.modules if one in scanners]
+        for module in (*own, *scanners):
             if reading.place in module.covers:
                 return module.equipment
-        for module in scanners:
+        for module in (*own, *scanners):
             if not module.covers:
                 return module.equipment
         raise RecipeMismatchError(
             f"identify {reading.container} at {reading.place}",
-            why=f"no scanner of {unit.name} covers it",
+            why="no scanner of the cell reaches it",
             do_next="Name one in the process cell file",
         )
 

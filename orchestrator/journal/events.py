@@ -51,7 +51,7 @@ class Signed(Frozen):
     meaning: Literal[
         "authored", "performed", "verified", "reviewed", "approved", "released", "rejected"
     ]
-    signed_digest: str = Field(description="SHA-256 of the canonical record that was signed")
+    signed_digest: str = Field(description="SHA-256 of the canonical signing statement")
     signed_at: Instant
     reason: str = ""
 
@@ -241,7 +241,7 @@ class BatchMade(Frozen):
     kits: tuple[Named, ...]
     units: tuple[Named, ...]
     places: tuple[Named, ...]
-    ordered: Texts
+    ordered: tuple[Named, ...]
     signature: Signed
 
 
@@ -354,7 +354,9 @@ class PhaseEnded(Frozen):
     batch: BatchId
     path: PhasePath
     report: Texts
-    measured: Texts = Field(default={}, description="The report's values by measured name")
+    measured: tuple[Named, ...] = Field(
+        default=(), description="The report's values by measured name"
+    )
 
 
 class PhaseFailed(Frozen):
@@ -430,8 +432,6 @@ class AttemptReconciled(Frozen):
     verdict: Literal["all", "part", "nothing"]
     done: str = ""
     detail: Texts = {}
-    after: Texts
-    witness: str
     signatures: tuple[Signed, ...]
 
 
@@ -563,6 +563,9 @@ class TaskReported(Frozen):
     values: Texts = {}
     choice: str = ""
     declined: str = ""
+    signature: Signed | None = Field(
+        default=None, description="Where the report is the first of two signatures"
+    )
 
 
 class TaskVerified(Frozen):

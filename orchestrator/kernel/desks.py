@@ -28,6 +28,7 @@ class Command(Frozen):
     session: str
     name: str = Field(description="Which command, as in the role table")
     arguments: dict[str, Any] = {}
+    secret: str = Field(default="", repr=False, description="The password, where it signs")
 
 
 class Given(Frozen):

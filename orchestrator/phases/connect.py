@@ -13,13 +13,15 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.scanning import Identify
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
 from orchestrator.kernel.errors import ResultOutOfRangeError
 from orchestrator.kernel.identifiers import KitId, PlaceId
-from orchestrator.kernel.quantities import Flow, Range, Volume, mL, minute
-from orchestrator.phases.liquid import move_liquid, prove, prove_joined
+from orchestrator.kernel.quantities import Flow, Range, Volume, minute, mL
+from orchestrator.phases.joints import at_port, prove_joined
+from orchestrator.phases.liquid import move_liquid
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 
@@ -76,6 +78,7 @@ class Connect(PhaseModel):
                 (self.station, "fluid_transfer"),
                 (self.station, "valves"),
                 (self.station, "weighing"),
+                (self.station, "hands"),
             ),
             duration=Range(lowest=3 * minute, highest=20 * minute),
             consumes_patient_material=self.patient_material,
@@ -100,10 +103,8 @@ class Connect(PhaseModel):
         container = outside.container(self.container)
         kit = KitId(str(outside.container(self.kit)))
         hook = outside.place(self.station, "hook")
-        kit_proof = (await prove(outside, self.station, self.kit))[0]
-        bag_proof = await outside.see(
-            Identify(unit=self.station, container=container, place=hook)
-        )
+        (kit_proof,) = await prove_joined(outside, station=self.station, kit=self.kit)
+        bag_proof = await outside.see(Identify(unit=self.station, container=container, place=hook))
         work, instruction = _WORK[self.by]
         await outside.do(
             HandAct(
@@ -123,8 +124,12 @@ class Connect(PhaseModel):
             ),
             proven=(kit_proof, bag_proof),
         )
-        joined = await prove_joined(
-            outside, self.station, self.container, self.port, carried_suffices=False
+        joined = await outside.see(
+            Identify(
+                unit=self.station,
+                container=container,
+                place=at_port(outside.place(self.station), self.port),
+            )
         )
         if self.leak_test:
             await self._test_for_leaks(outside, joined.place)
@@ -140,7 +145,26 @@ class Connect(PhaseModel):
             proven=(kit_proof, joined),
             on_hook=self.port,
         )
+        await self._clear_the_hook(outside, (kit_proof, joined))
         return {"identity": joined.rests_on, "first_dose": dose.done, **dose.detail}
+
+    async def _clear_the_hook(self, outside: Outside, proven: tuple[ProvenContainer, ...]) -> None:
+        """Have the bag hung on the rack, so that the hook is free for the next."""
+        container = outside.container(self.container)
+        rack = outside.place(self.station, "rack")
+        await outside.do(
+            HandAct(
+                unit=self.station,
+                work=Handwork.UNHANG,
+                instruction=f"Take {container} off the hook and hang it on the {rack}",
+                containers=(container,),
+                at=(rack,),
+                longest=HAND_WORK_WITHIN,
+                on_interruption=OnInterruption.HOLD,
+                quieten=Quieten.LEAVE_RUNNING,
+            ),
+            proven=proven,
+        )
 
     async def _test_for_leaks(self, outside: Outside, port: PlaceId) -> None:
         tested = await outside.do(

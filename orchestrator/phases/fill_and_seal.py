@@ -118,7 +118,7 @@ class FillAndSeal(PhaseModel):
         self, outside: Outside, bag: str, port: str, proven: tuple[ProvenContainer, ...]
     ) -> str:
         container = outside.container(bag)
-        label = final_label(container)
+        label = str(final_label(container))
         await by_hand(
             outside,
             self.station,

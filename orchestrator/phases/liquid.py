@@ -11,10 +11,9 @@ from typing import Final
 
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.fluid_transfer import PumpVolume, Weighed
-from devices.interfaces.scanning import Identify
 from devices.interfaces.valves import SetValves
 from orchestrator.kernel.acts import Effect, OnInterruption, Quieten
-from orchestrator.kernel.identifiers import ContainerId, PlaceId
+from orchestrator.kernel.identifiers import ContainerId
 from orchestrator.kernel.quantities import Duration, Flow, Volume, minute, second
 from orchestrator.phases.outside import Outside
 
@@ -24,40 +23,6 @@ SIDE_B: Final = ("vessel", "flush")
 VALVES_WITHIN: Final = 30 * second
 PUMP_MARGIN: Final = 2 * minute
 """Set by site: what a pump may take beyond volume over flow before it is overdue."""
-
-
-async def prove_joined(
-    outside: Outside, station: str, name: str, port: str, *, carried_suffices: bool = True
-) -> ProvenContainer:
-    """Return a proof for a container that is joined to a port of the docked kit."""
-    return await outside.see(
-        Identify(
-            unit=station,
-            container=outside.container(name),
-            place=PlaceId(f"{outside.place(station)}/{port}"),
-            carried_suffices=carried_suffices,
-        )
-    )
-
-
-async def prove(
-    outside: Outside, station: str, *names: str, carried_suffices: bool = True
-) -> tuple[ProvenContainer, ...]:
-    """Return a proof for each named kit or container that stands at the station."""
-    place = outside.place(station)
-    return tuple(
-        [
-            await outside.see(
-                Identify(
-                    unit=station,
-                    container=outside.container(name),
-                    place=place,
-                    carried_suffices=carried_suffices,
-                )
-            )
-            for name in names
-        ]
-    )
 
 
 async def move_liquid(

@@ -7,14 +7,8 @@ from typing import Literal
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
 from orchestrator.kernel.measured import Amount
 from orchestrator.kernel.quantities import Flow, Range, Volume, minute
-from orchestrator.phases.liquid import (
-    PUMP_MARGIN,
-    SIDE_B,
-    move_liquid,
-    prove,
-    prove_joined,
-    pumping_time,
-)
+from orchestrator.phases.joints import prove_joined
+from orchestrator.phases.liquid import PUMP_MARGIN, SIDE_B, move_liquid, pumping_time
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 
@@ -80,10 +74,15 @@ class Transfer(PhaseModel):
         return f"Move {{volume}} from the {self.source} to the {self.target} at {self.flow}."
 
     async def run(self, outside: Outside) -> Report:
-        proven = await prove(outside, self.station, self.kit)
-        for name, position in ((self.source, self.source_at), (self.target, self.target_at)):
-            if self.patient_material and position not in SIDE_B:
-                proven += (await prove_joined(outside, self.station, name, position),)
+        ends = ((self.source, self.source_at), (self.target, self.target_at))
+        proven = await prove_joined(
+            outside,
+            station=self.station,
+            kit=self.kit,
+            joined=tuple(
+                (name, at) for name, at in ends if self.patient_material and at not in SIDE_B
+            ),
+        )
         effect = await move_liquid(
             outside,
             station=self.station,

@@ -8,9 +8,14 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from devices.drivers import (
+    astm_cell_counter,
+    brooks_pf400,
+    highres_microspin,
+    linkam_t95,
     mettler_mt_sics,
     moxa_iologik_e1213,
     serial_scanner,
+    thermo_vios_160i,
     watson_marlow_530du,
 )
 from devices.drivers.hands import Hands
@@ -34,6 +39,11 @@ DRIVERS: Final[Mapping[str, tuple[_Make, type[Frozen]]]] = {
     "moxa_iologik_e1213": (moxa_iologik_e1213.MoxaIologikE1213, moxa_iologik_e1213.Settings),
     "mettler_mt_sics": (mettler_mt_sics.MettlerMtSics, mettler_mt_sics.Settings),
     "serial_scanner": (serial_scanner.SerialScanner, serial_scanner.Settings),
+    "brooks_pf400": (brooks_pf400.BrooksPf400, brooks_pf400.Settings),
+    "highres_microspin": (highres_microspin.HighresMicrospin, highres_microspin.Settings),
+    "thermo_vios_160i": (thermo_vios_160i.ThermoVios160i, thermo_vios_160i.Settings),
+    "astm_cell_counter": (astm_cell_counter.AstmCellCounter, astm_cell_counter.Settings),
+    "linkam_t95": (linkam_t95.LinkamT95, linkam_t95.Settings),
 }
 """Each model's driver and what the cell file must say of it."""
 

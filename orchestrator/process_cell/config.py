@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tomllib
+from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from devices.sheets.sheet import dimension_of, sheet_of
 from orchestrator.kernel.errors import ConfigurationRefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import EquipmentId, PlaceId
+from orchestrator.kernel.quantities import Quantity, Range
 
 
 class Module(Frozen):
@@ -50,7 +53,11 @@ class Unit(Frozen):
     clearance: Literal["none", "automatic", "two people"]
     places: tuple[PlaceId, ...] = Field(default=(), description="The first is where work is done")
     named_places: dict[str, PlaceId] = {}
+    holds: int = Field(default=1, description="How many things each of its places holds")
     room: str = ""
+    chamber: dict[str, Any] = Field(
+        default={}, description="What the emulated chamber is like; read by the room alone"
+    )
     modules: tuple[Module, ...] = ()
 
 
@@ -144,9 +151,56 @@ class CellConfig(Frozen):
             )
         return found[0]
 
+    def capabilities_of(self, kind: str) -> frozenset[str]:
+        """Return what units of one kind can do here; hands are everywhere."""
+        return frozenset(
+            module.capability for unit in self.units_of_kind(kind) for module in unit.modules
+        ) | {"hands"}
+
+    def limits_of(self, kind: str, capability: str) -> Mapping[str, Range[Any]]:
+        """Return the range of each parameter in which every such instrument is qualified."""
+        found: dict[str, Range[Any]] = {}
+        for module in self._modules_of(kind, capability):
+            for name, limit in sheet_of(module.model).limits.items():
+                if limit.quantity == "number":
+                    continue
+                one = sheet_of(module.model).range_of(name, dimension_of(limit.quantity))
+                known = found.get(name)
+                found[name] = one if known is None else _narrower(known, one)
+        return found
+
+    def steps_of(self, kind: str, capability: str) -> Mapping[str, Quantity]:
+        """Return the smallest step of each parameter that has one, the coarsest of them."""
+        found: dict[str, Quantity] = {}
+        for module in self._modules_of(kind, capability):
+            for name, figure in sheet_of(module.model).figures.items():
+                if not name.endswith(_STEP):
+                    continue
+                step = sheet_of(module.model).figure(name, dimension_of(figure.quantity))
+                parameter = name.removesuffix(_STEP)
+                known = found.get(parameter)
+                found[parameter] = step if known is None or step > known else known
+        return found
+
+    def _modules_of(self, kind: str, capability: str) -> Iterator[Module]:
+        for unit in self.units_of_kind(kind):
+            for module in unit.modules:
+                if module.capability == capability and module.model != PEOPLE:
+                    yield module
+
     def units_of_kind(self, kind: str) -> tuple[Unit, ...]:
         """Return the units of one kind, in the file's order."""
         return tuple(unit for unit in self.units if unit.kind == kind)
+
+
+_STEP: Final = "_step"
+
+PEOPLE: Final = "hands"
+"""The model of people's hands, which have no sheet."""
+
+
+def _narrower(one: Range[Any], other: Range[Any]) -> Range[Any]:
+    return Range(lowest=max(one.lowest, other.lowest), highest=min(one.highest, other.highest))
 
 
 class LoadedCell(Frozen):

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hw_mocks.emulator import Moment
+from orchestrator.kernel.quantities import mL
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, ThinCell, thin_cell
-from orchestrator.kernel.quantities import mL
 
 DEAD_S = (0.0, 20.0, 3600.0)
 """Not at all, into the middle of the motion, beyond its end."""
@@ -24,7 +24,9 @@ DEAD_S = (0.0, 20.0, 3600.0)
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
 
 
-async def _die_and_resume(cell: ThinCell, *, at_event: int = 0, at_moment: str = "", dead_s: float) -> int:
+async def _die_and_resume(
+    cell: ThinCell, *, at_event: int = 0, at_moment: str = "", dead_s: float
+) -> int:
     events = 0
     died = asyncio.get_running_loop().create_future()
 
@@ -35,9 +37,7 @@ async def _die_and_resume(cell: ThinCell, *, at_event: int = 0, at_moment: str =
                 cell.sever(engine)
                 died.set_result(None)
 
-        engine.core.listeners.append(
-            lambda recorded: die() if recorded.seq == at_event else None
-        )
+        engine.core.listeners.append(lambda recorded: die() if recorded.seq == at_event else None)
         for emulator in cell.room.emulators.values():
             emulator.on_moment = lambda equipment, moment, request: (
                 die() if f"{equipment} {moment}" == at_moment else None
@@ -91,15 +91,11 @@ def test_dying_at_a_moment_of_an_instrument_moves_every_millilitre_once(
 
 
 async def _count(folder: Path) -> int:
-    folder.mkdir()
     async with thin_cell(folder) as cell:
         return await _die_and_resume(cell, dead_s=0)
 
 
-async def _one(
-    folder: Path, *, at_event: int = 0, at_moment: str = "", dead_s: float
-) -> None:
-    folder.mkdir()
+async def _one(folder: Path, *, at_event: int = 0, at_moment: str = "", dead_s: float) -> None:
     async with thin_cell(folder) as cell:
         await _die_and_resume(cell, at_event=at_event, at_moment=at_moment, dead_s=dead_s)
         _assert_moved_once(cell, f"event {at_event} {at_moment}, dead for {dead_s} s")

@@ -22,6 +22,7 @@ from hw_mocks.technicians import Slips, Technician
 from hw_mocks.world import World, materials, run_a, run_b
 from orchestrator.console.desk import Desk
 from orchestrator.engine.engine import Engine, fold_journal
+from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import (
     EVENTS,
@@ -36,7 +37,6 @@ from orchestrator.journal.events import (
     Signed,
 )
 from orchestrator.journal.journal import Journal
-from orchestrator.engine.state import HostState
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import (
     BatchId,
@@ -71,7 +71,7 @@ TRANSFERRED = 60 * mL
 
 def thin_recipe() -> Recipe:
     """Verify, connect and transfer: the whole of the thin path."""
-    station = "transfer station"
+    station = "transfer-station"
     hold = 2 * hour
     steps = (
         VerifyIdentity(container="kit", at=station, longest_hold=hold),
@@ -175,9 +175,7 @@ async def thin_cell(folder: Path, slips: Slips | None = None) -> AsyncGenerator[
 class ThinCell:
     """One room and one data folder; engines come and go."""
 
-    def __init__(
-        self, folder: Path, people: asyncio.TaskGroup, slips: Slips | None = None
-    ) -> None:
+    def __init__(self, folder: Path, people: asyncio.TaskGroup, slips: Slips | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.cell = load_cell(CELL)
         table = tomllib.loads(CELL.read_text())
@@ -187,17 +185,21 @@ class ThinCell:
             self.world.add_donor(donor)
         self._bring_things()
         self.room = Room(self.world, table)
+        folder.mkdir(exist_ok=True)
         self.journal_path = folder / "journal.sqlite"
         self.signer = Signer.of_entropy(HostId("thin"), lambda count: bytes(range(count)))
         self._people = people
+        crew: set[str] = set()
         self.technicians = [
             Technician(
                 name=person,
                 session=f"token {person}",
                 console=None,
                 world=self.world,
+                room_began=virtual_clock().utc(),
                 scanners={"S2": cast("SerialScanner", self.room.emulators["S2"])},
                 slips=slips or Slips(),
+                crew=crew,
             )
             for person in PEOPLE
         ]
@@ -265,7 +267,7 @@ class ThinCell:
         )
         if fresh:
             await self._on_file(engine, clock.utc())
-        self.desk = Desk(engine)
+        self.desk = Desk(engine, entropy=lambda count: bytes(count))
         for technician in self.technicians:
             technician.console = self.desk
         await engine.start()
@@ -362,7 +364,7 @@ class ThinCell:
                 kits=(Named(name="kit", is_=KIT),),
                 units=(),
                 places=(),
-                ordered={},
+                ordered=(),
                 signature=signed,
             ),
         ]

@@ -28,9 +28,7 @@ def identity(permit: Permit) -> str | None:
         if container.what in ("reagent", "sample_tube"):
             continue
         covered_by = container.kit if container.what == "kit" and container.kit else name
-        proof = next(
-            (one for one in permit.proven if one.container in (name, covered_by)), None
-        )
+        proof = next((one for one in permit.proven if one.container in (name, covered_by)), None)
         if proof is None:
             return f"{name} was not proven to be this patient's"
         if proof.batch != permit.batch_name or proof.coi != permit.batch.coi:

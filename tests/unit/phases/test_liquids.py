@@ -303,19 +303,14 @@ def test_formulation_starts_the_dmso_clock() -> None:
 
 
 def filling(**others: Any) -> FillAndSeal:
-    surroundings = {name: part for name, part in AT_STATION.items() if name != "vessel"}
-    return FillAndSeal(
-        **(
-            surroundings
-            | {
-                "source": "vessel",
-                "bags": ("bag one", "bag two"),
-                "ports": ("p1", "p2"),
-                "volume": Fixed(value="20 mL"),
-            }
-            | others
-        )
-    )
+    station: dict[str, Any] = {name: one for name, one in AT_STATION.items() if name != "vessel"}
+    given: dict[str, Any] = {
+        "source": "vessel",
+        "bags": ("bag one", "bag two"),
+        "ports": ("p1", "p2"),
+        "volume": Fixed(value="20 mL"),
+    }
+    return FillAndSeal(**(station | given | others))
 
 
 def test_a_bag_is_labelled_and_scanned_back_while_it_hangs_at_its_port() -> None:

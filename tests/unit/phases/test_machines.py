@@ -43,9 +43,9 @@ from tests.unit.phases.answers import (
 )
 
 HOLD = 2 * hour
-GOOD = done(viable_density="2 e6 cells/mL", viability="96 %", cd3="98 %", result="1")
-DYING = done(viable_density="2 e6 cells/mL", viability="61 %", cd3="98 %", result="2")
-THIN = done(viable_density="0.1 e6 cells/mL", viability="96 %", cd3="98 %", result="3")
+GOOD = done(viable_density="2e6 cells/mL", viability="96 %", cd3="98 %", result="1")
+DYING = done(viable_density="2e6 cells/mL", viability="61 %", cd3="98 %", result="2")
+THIN = done(viable_density="0.1e6 cells/mL", viability="96 %", cd3="98 %", result="3")
 MUTE = done(result="4")
 LOADED = (PROVEN, PROVEN, ALL, ALL, PROVEN)
 """Kit and tube scanned, sample drawn, tube loaded and scanned again."""
@@ -118,7 +118,7 @@ def test_the_tube_is_scanned_before_the_draw_and_in_the_counter() -> None:
     assert report == {
         "sample": "T-1",
         "counts": "1",
-        "viable_density": "2 e6 cells/mL",
+        "viable_density": "2e6 cells/mL",
         "viability": "96 %",
         "cd3": "98 %",
         "result": "1",

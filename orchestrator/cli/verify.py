@@ -1,0 +1,84 @@
+"""``cellwright verify``: whether a journal is what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import AsJson, FileRefusedError, readable
+from orchestrator.cli.printing import in_columns, say, say_json, tell
+from orchestrator.journal.verify import Verdict, verify
+
+
+def run(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A journal, or the data folder that holds it")
+    ],
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The public key; else journal.pub beside the journal"),
+    ] = None,
+    witness: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Signed notes that were copied from it, *.note"),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read each event as this version knows it")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Say whether a journal is what was written, from its stored bytes alone.
+
+    Nothing is changed; the daemon may be at work. Exit status 0 if it is sound, 1 if not.
+    With --json one object with sound, events, merkle_root, anchored_to, first_bad_seq and
+    problems.
+    """
+    journal = path / "journal.sqlite" if path.is_dir() else path
+    readable(journal, what="verify")
+    if key is not None:
+        readable(key, what="verify with the key")
+    if witness is not None and not witness.is_dir():
+        raise FileRefusedError(
+            f"verify with the witness {witness}",
+            why="there is no such folder",
+            do_next="Correct the path",
+        )
+    verdict = verify(journal, key, deep=deep, witness=witness)
+    if as_json:
+        say_json(
+            {
+                "sound": verdict.sound,
+                "events": verdict.events,
+                "merkle_root": verdict.merkle_root,
+                "anchored_to": verdict.anchored_to,
+                "first_bad_seq": verdict.first_bad_seq,
+                "problems": list(verdict.problems),
+            }
+        )
+    else:
+        say(in_words(verdict))
+    if verdict.sound:
+        return 0
+    where = "" if verdict.first_bad_seq is None else f", from event {verdict.first_bad_seq} on"
+    tell(
+        f"verify {journal}: it isn't what was written{where} ({verdict.problems[0]}). "
+        "Work on a copy, keep the file as it is, and compare it with its backup."
+    )
+    return 1
+
+
+def in_words(verdict: Verdict) -> str:
+    """Return a verdict for people."""
+    rows = [
+        ("sound", "yes" if verdict.sound else "no"),
+        ("events", str(verdict.events)),
+        ("merkle root", verdict.merkle_root),
+        ("anchored to", verdict.anchored_to),
+    ]
+    if verdict.unanchored_from is not None:
+        rows.append(("no checkpoint covers", f"events from {verdict.unanchored_from} on"))
+    if verdict.first_bad_seq is not None:
+        rows.append(("first bad event", str(verdict.first_bad_seq)))
+    return "\n".join([in_columns(rows), *(f"- {problem}" for problem in verdict.problems)])

@@ -1,0 +1,294 @@
+"""A whole emulated cell in one process: room, people, daemon's engine, on virtual time.
+
+What ``simulate`` and ``demo`` run, and what tests kill. The room and its people outlive
+the engine: an engine can be severed, as by a death, and another started on the same
+journal and the same room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from devices.transport.transport import Transport
+from hw_mocks.room import Room, furnish
+from hw_mocks.seeds import seeded_bytes
+from hw_mocks.serial_scanner import SerialScanner
+from hw_mocks.technicians import Slips, Technician
+from hw_mocks.world import World
+from orchestrator.console.desk import Desk
+from orchestrator.engine.engine import Engine, fold_journal
+from orchestrator.engine.state import HostState
+from orchestrator.engine.watches import Sampled, no_trace
+from orchestrator.journal.checkpoints import Signer
+from orchestrator.journal.events import EVENTS, AnyEvent
+from orchestrator.journal.journal import Journal
+from orchestrator.kernel.desks import Command, Given
+from orchestrator.kernel.errors import JournalLatchedError
+from orchestrator.kernel.identifiers import CommandId, HostId, UserId
+from orchestrator.people.users import HashingCost, add_person, hash_secret
+from orchestrator.process_cell.build import make_drivers
+from orchestrator.process_cell.config import load_cell
+from orchestrator.virtual_time import virtual_clock
+
+CHEAP_HASHING: Final = HashingCost(memory_kib=8, passes=1, lanes=1)
+"""For the people of an emulated cell alone: their passwords stand in this file."""
+
+HOST: Final = HostId("emulated")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of an emulated cell."""
+
+    login: str
+    printed_name: str
+    roles: tuple[str, ...]
+
+    @property
+    def secret(self) -> str:
+        """Return the person's password."""
+        return f"{self.login} of the emulated cell"
+
+
+PEOPLE: Final = (
+    Person("administrator", "Ada Minster", ("administrator",)),
+    Person("author", "Otto Thorn", ("protocol_author",)),
+    Person("reviewer", "Rhea Vale", ("quality_reviewer",)),
+    Person("quality", "Quinn Alder", ("qualified_person",)),
+    Person("supervisor", "Sam Pryce", ("supervisor", "verifier")),
+    Person("day-1", "Dana Yates", ("technician", "verifier")),
+    Person("day-2", "Devi Ashe", ("technician", "verifier")),
+    Person("on-call", "Nico Hale", ("technician", "verifier")),
+)
+
+TECHNICIANS: Final = ("day-1", "day-2", "on-call")
+
+
+class _Over(Exception):  # noqa: N818 - it isn't an error
+    """Ends a task group whose tasks never end by themselves."""
+
+
+class SeverableLine:
+    """The software's end of a line; once severed, what it sends goes nowhere."""
+
+    def __init__(self, line: Transport) -> None:
+        self._line = line
+        self._is_severed = False
+        self.name = line.name
+
+    @property
+    def closed(self) -> bool:
+        """Return whether either end has closed the line."""
+        return self._line.closed
+
+    def sever(self) -> None:
+        """Let nothing pass any more, in either direction."""
+        self._is_severed = True
+
+    async def send(self, data: bytes, *, trigger: CommandId | None = None) -> None:
+        """Hand bytes to the line, unless it was severed: then wait for ever."""
+        if self._is_severed:
+            await asyncio.Event().wait()
+        await self._line.send(data, trigger=trigger)
+
+    async def receive(self) -> bytes:
+        """Return what came, unless the line was severed: then wait for ever."""
+        received = await self._line.receive()
+        if self._is_severed:
+            await asyncio.Event().wait()
+        return received
+
+    async def close(self) -> None:
+        """Close the line."""
+        await self._line.close()
+
+
+class EmulatedCell:
+    """One room with its people; engines come and go."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cell_file: Path,
+        *,
+        seed: int,
+        people: asyncio.TaskGroup,
+        slips: Slips,
+        is_on_duty: Mapping[str, Callable[[float], bool]],
+        sampled: Sampled,
+        by_urgency: bool,
+    ) -> None:
+        """Furnish the room and let people in; nothing of the software runs yet."""
+        self.seed = seed
+        self.folder = folder
+        self.cell = load_cell(cell_file)
+        self._entropy = seeded_bytes(seed)
+        self._signer = Signer.of_entropy(HOST, self._entropy)
+        self._sampled = sampled
+        self._by_urgency = by_urgency
+        self._people = people
+        self._lines: list[SeverableLine] = []
+        self._sessions: dict[str, str] = {}
+        self._requests = 0
+        table = tomllib.loads(cell_file.read_text())
+        self.world = World(asyncio.get_running_loop().time, seed)
+        furnish(self.world, table)
+        self.room = Room(self.world, table)
+        self.desk: Desk
+        scanners = {
+            name: one for name, one in self.room.emulators.items() if isinstance(one, SerialScanner)
+        }
+        always: Callable[[float], bool] = lambda _: True  # noqa: E731
+        crew: set[str] = set()
+        self.technicians = [
+            Technician(
+                name=login,
+                session="",
+                console=None,
+                world=self.world,
+                room_began=virtual_clock().utc(),
+                scanners=scanners,
+                slips=slips,
+                crew=crew,
+                is_on_duty=is_on_duty.get(login, always),
+            )
+            for login in TECHNICIANS
+        ]
+
+    @property
+    def journal_path(self) -> Path:
+        """Return where the journal lies."""
+        return self.folder / "journal.sqlite"
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncGenerator[Engine]:
+        """Run an engine on the room until the block ends, and leave it as a death would."""
+        journal: Journal[AnyEvent] = Journal(
+            self.journal_path,
+            EVENTS,
+            clock=virtual_clock(),
+            host=HOST,
+            signer=self._signer,
+            reserve_bytes=4096,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                engine = await self._start(journal, fold_journal(journal), tasks)
+                yield engine
+                self.sever(engine)
+                raise _Over
+        except* (_Over, JournalLatchedError):
+            journal.close()
+
+    async def _start(
+        self, journal: Journal[AnyEvent], state: HostState, tasks: asyncio.TaskGroup
+    ) -> Engine:
+        engine = Engine(
+            journal,
+            state,
+            lambda board: make_drivers(
+                self.cell.config, lambda module: self._line(module.equipment), board
+            ),
+            clock=virtual_clock(),
+            cell=self.cell,
+            tasks=tasks,
+            can_be_suspended=False,
+            sampled=self._sampled,
+            by_urgency=self._by_urgency,
+        )
+        self.desk = Desk(engine, entropy=self._entropy, cost=CHEAP_HASHING)
+        if state.seq == 0:
+            await self._let_people_in(engine)
+        for technician in self.technicians:
+            technician.console = self.desk
+        await engine.start()
+        return engine
+
+    async def _let_people_in(self, engine: Engine) -> None:
+        by: UserId | None = None
+        for person in PEOPLE:
+            secret = hash_secret(person.secret, salt=self._entropy(16), cost=CHEAP_HASHING)
+            event = add_person(
+                engine.core.state.people,
+                login=person.login,
+                printed_name=person.printed_name,
+                roles=person.roles,
+                secret=secret,
+                by=by,
+            )
+            await engine.core.record_for_host(event)
+            by = by or event.user
+            self._sessions[person.login] = await self.desk.log_in(
+                person.login, person.secret, "emulated"
+            )
+        users = {one.login: name for name, one in engine.core.state.people.items()}
+        for technician in self.technicians:
+            login = technician.name
+            technician.name = users[login]
+            technician.session = self._sessions[login]
+            technician.secret = next(one.secret for one in PEOPLE if one.login == login)
+            self._people.create_task(technician.work())
+
+    async def give(self, login: str, name: str, **arguments: Any) -> Given:
+        """Have a person give a command, with the password where it signs."""
+        self._requests += 1
+        secret = next(one.secret for one in PEOPLE if one.login == login)
+        return await self.desk.give(
+            Command(
+                request=f"{login}-{self._requests}",
+                seen=0,
+                session=self._sessions[login],
+                name=name,
+                arguments=arguments,
+                secret=secret,
+            )
+        )
+
+    def sever(self, engine: Engine) -> None:
+        """Cut every wire and the journal at once, as a death does."""
+        engine.core.journal.latch("the software died")
+        for line in self._lines:
+            line.sever()
+        self._lines.clear()
+        for technician in self.technicians:
+            technician.console = None
+
+    def _line(self, equipment: str) -> Transport:
+        line = SeverableLine(self.room.plug_in(equipment, self._people))
+        self._lines.append(line)
+        return line
+
+
+@asynccontextmanager
+async def emulated_cell(
+    folder: Path,
+    cell_file: Path,
+    *,
+    seed: int,
+    slips: Slips | None = None,
+    is_on_duty: Mapping[str, Callable[[float], bool]] | None = None,
+    sampled: Sampled = no_trace,
+    by_urgency: bool = True,
+) -> AsyncGenerator[EmulatedCell]:
+    """Yield a room with its people, who stay when engines die."""
+    try:
+        async with asyncio.TaskGroup() as people:
+            yield EmulatedCell(
+                folder,
+                cell_file,
+                seed=seed,
+                people=people,
+                slips=slips or Slips(),
+                is_on_duty=is_on_duty or {},
+                sampled=sampled,
+                by_urgency=by_urgency,
+            )
+            raise _Over
+    except* _Over:
+        pass  # how a room is left

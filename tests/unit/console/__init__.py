@@ -1,0 +1,1 @@
+"""Tests of the console: its text gate, its service and its client."""
