@@ -252,6 +252,7 @@ class WatsonMarlow530Du:
             return
         why = f"it turns on after {READ_ATTEMPTS_MAX} stop commands"
         for _ in range(READ_ATTEMPTS_MAX):
+            await self._keep_gap()
             try:  # its echo isn't waited for: the status shows more
                 await self._line.halt(self._address + b"ST\r", within=self._reply_within, fits=None)
             except NoReplyError:

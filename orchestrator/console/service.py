@@ -425,6 +425,7 @@ class _Look(Response):
                 for task in watching:
                     task.cancel()
                 content = looking.result()[1] if looking.done() else {"waited": True}
+                looking.cancel()
                 await send({"type": "http.response.body", "body": _encoded(content)})
                 return
         await _answer(*looking.result())(scope, receive, send)

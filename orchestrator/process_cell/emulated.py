@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from devices.transport.transport import Transport
 from hw_mocks.room import Room, furnish
@@ -28,7 +28,7 @@ from orchestrator.engine.watches import Sampled, no_trace
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Journal
-from orchestrator.kernel.desks import Command, Given
+from orchestrator.kernel.desks import Command, Console, Given
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import CommandId, HostId, UserId
 from orchestrator.people.users import HashingCost, add_person, hash_secret
@@ -38,6 +38,8 @@ from orchestrator.virtual_time import virtual_clock
 
 CHEAP_HASHING: Final = HashingCost(memory_kib=8, passes=1, lanes=1)
 """For the people of an emulated cell alone: their passwords stand in this file."""
+
+T = TypeVar("T")
 
 HOST: Final = HostId("emulated")
 
@@ -109,6 +111,38 @@ class SeverableLine:
         await self._line.close()
 
 
+class SeverableConsole:
+    """A console whose daemon can die: what was asked of it then ends as gone."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._severed = asyncio.Event()
+
+    def sever(self) -> None:
+        """Let the daemon be gone."""
+        self._severed.set()
+
+    async def view(self, name: str, *, newer_than: int = -1, **arguments: str) -> Mapping[str, Any]:
+        """Return a view, or end as gone."""
+        return await self._unless_gone(self._console.view(name, newer_than=newer_than, **arguments))
+
+    async def give(self, command: Command) -> Given:
+        """Give a command, or end as gone: then nobody knows whether it was taken."""
+        return await self._unless_gone(self._console.give(command))
+
+    async def _unless_gone(self, asked: Coroutine[Any, Any, T]) -> T:
+        answer = asyncio.ensure_future(asked)
+        gone = asyncio.ensure_future(self._severed.wait())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if self._severed.is_set():
+                raise ConnectionResetError("the daemon is gone")
+            return answer.result()
+        finally:
+            answer.cancel()
+            gone.cancel()
+
+
 class EmulatedCell:
     """One room with its people; engines come and go."""
 
@@ -126,6 +160,7 @@ class EmulatedCell:
     ) -> None:
         """Furnish the room and let people in; nothing of the software runs yet."""
         self.seed = seed
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.cell = load_cell(cell_file)
         self._entropy = seeded_bytes(seed)
@@ -141,6 +176,7 @@ class EmulatedCell:
         furnish(self.world, table)
         self.room = Room(self.world, table)
         self.desk: Desk
+        self._console: SeverableConsole
         scanners = {
             name: one for name, one in self.room.emulators.items() if isinstance(one, SerialScanner)
         }
@@ -205,8 +241,9 @@ class EmulatedCell:
         self.desk = Desk(engine, entropy=self._entropy, cost=CHEAP_HASHING)
         if state.seq == 0:
             await self._let_people_in(engine)
+        console = self._console = SeverableConsole(self.desk)
         for technician in self.technicians:
-            technician.console = self.desk
+            technician.console = console
         await engine.start()
         return engine
 
@@ -256,8 +293,7 @@ class EmulatedCell:
         for line in self._lines:
             line.sever()
         self._lines.clear()
-        for technician in self.technicians:
-            technician.console = None
+        self._console.sever()
 
     def _line(self, equipment: str) -> Transport:
         line = SeverableLine(self.room.plug_in(equipment, self._people))

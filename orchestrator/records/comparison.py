@@ -425,8 +425,7 @@ class _Matching:
         if effect.n == 0 or effect.consequence:
             return None
         self.count += 1
-        by_wire = not effect.by.startswith(_NOT_BY_WIRE)
-        attempt = self._attempt_of(effect) if by_wire else None
+        attempt = self._attempt_of(effect, _doer(effect))
         if attempt is not None:
             attempt.act.asked.take(effect)
             return attempt.act.seq
@@ -434,13 +433,15 @@ class _Matching:
             self.unexplained.append(effect)
         return None
 
-    def _attempt_of(self, effect: LedgerEffect) -> _Attempt | None:
-        by_hand = effect.by not in self._journal.equipment
+    def _attempt_of(self, effect: LedgerEffect, by: str) -> _Attempt | None:
+        if by.startswith(_NOT_BY_WIRE):
+            return None
+        by_hand = by not in self._journal.equipment
         if by_hand:
             near = [one for name in self._by_hand for one in self._candidates[name].at(effect)]
-            near = [one for one in near if self._may_be_by(effect.by, one.act)]
-        elif effect.by in self._candidates:
-            near = self._candidates[effect.by].at(effect)
+            near = [one for one in near if self._may_be_by(by, one.act)]
+        elif by in self._candidates:
+            near = self._candidates[by].at(effect)
         else:
             near = []
         within = [one for one in near if _is_within(effect, one)]
@@ -496,6 +497,11 @@ class _Matching:
             if earlier or effect.n == 0:
                 return standing_value(effect)
         return None
+
+
+def _doer(effect: LedgerEffect) -> str:
+    """Return who or what began it. A panel or the mains only ever stop a rotor."""
+    return _instrument(effect) if effect.kind == "spun" else effect.by
 
 
 def _instrument(effect: LedgerEffect) -> str:

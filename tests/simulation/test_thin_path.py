@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BATCH, KIT, thin_cell
+from tests.simulation.thin import BATCH, KIT, begin, thin_cell
 
 
 @pytest.mark.requirement("IDC-05")
@@ -15,6 +15,7 @@ def test_the_patients_cells_are_moved_into_the_vessel(tmp_path: Path) -> None:
     async def run() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
+                await begin(engine)
                 await engine.ended(BATCH)
                 assert engine.core.state.batches[BATCH].status == "complete"
             vessel = cell.world.contents(f"{KIT}/vessel")

@@ -118,17 +118,16 @@ def test_the_blocking_client_does_the_same(path: Path) -> None:
 Call = Callable[[ConsoleClient], Awaitable[object]]
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda client: client.view("things"),
-        lambda client: client.view("things", newer_than=1),
-        lambda client: client.give(take(0, "r-1", 1, "session-anna")),
-        lambda client: client.login("anna", PASSWORD),
-        lambda client: client.health(),
-    ],
-    ids=["view", "wait", "give", "login", "health"],
-)
+CALLS: dict[str, Call] = {
+    "view": lambda client: client.view("things"),
+    "wait": lambda client: client.view("things", newer_than=1),
+    "give": lambda client: client.give(take(0, "r-1", 1, "session-anna")),
+    "login": lambda client: client.login("anna", PASSWORD),
+    "health": lambda client: client.health(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("virtual", [True, False])
 def test_without_a_daemon_nothing_was_asked(path: Path, call: Call, virtual: bool) -> None:
     async def main() -> None:

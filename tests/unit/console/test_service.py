@@ -11,9 +11,8 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -195,7 +194,7 @@ def test_a_command_that_isn_t_one_is_refused_and_nothing_happens(
 
 
 def test_a_body_has_a_largest_size_and_says_its_length(path: Path) -> None:
-    async def pieces() -> Any:
+    async def pieces() -> AsyncIterator[bytes]:
         yield json.dumps(GOOD).encode()
 
     async def case(http: httpx.AsyncClient, toy: ToyConsole) -> None:
@@ -412,10 +411,10 @@ def test_the_service_sets_no_timer_of_its_own_on_virtual_time(path: Path) -> Non
         loop = asyncio.get_running_loop()
         async with served(path) as toy, ConsoleClient(path) as client:
             await client.view("things")
+            assert timers_of(loop) == []
             waiting = asyncio.ensure_future(client.view("things", newer_than=toy.version))
             await asyncio.sleep(1)
-            timers: list[asyncio.TimerHandle] = vars(loop)["_scheduled"]
-            assert [timer for timer in timers if not timer.cancelled()] == []
+            assert timers_of(loop) == []
             before_s = loop.time()
             assert before_s == 1.0
             await asyncio.sleep(12 * 86_400)
@@ -425,6 +424,25 @@ def test_the_service_sets_no_timer_of_its_own_on_virtual_time(path: Path) -> Non
             assert loop.time() == before_s + 12 * 86_400
 
     run_in_virtual_time(main())
+
+
+def timers_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    timers: list[asyncio.TimerHandle] = vars(loop)["_scheduled"]
+    return [timer for timer in timers if not timer.cancelled()]
+
+
+def test_who_hangs_up_is_waited_for_no_longer(path: Path) -> None:
+    async def main() -> None:
+        async with served(path) as toy:
+            async with ConsoleClient(path) as client:
+                waiting = asyncio.ensure_future(client.view("things", newer_than=toy.version))
+                await asyncio.sleep(0.05)
+                assert toy.waiting == 1
+                waiting.cancel()
+                await asyncio.sleep(0.05)
+                assert toy.waiting == 0
+
+    asyncio.run(main())
 
 
 def test_an_exchange_takes_no_virtual_time_although_others_are_due(path: Path) -> None:

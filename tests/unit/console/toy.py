@@ -25,6 +25,7 @@ class ToyConsole:
         self.version = 1
         self.takers: dict[int, str] = {}
         self.text = "fit"
+        self.waiting = 0
         self._changed_at: dict[int, int] = {}
         self._answered: dict[str, Given] = {}
         self._news = asyncio.Event()
@@ -41,8 +42,12 @@ class ToyConsole:
             await self._news.wait()
         if name != "things":
             raise RefusedError(f"show {name}", why="there is none", do_next="Ask for things")
-        while self.version <= newer_than:
-            await self._news.wait()
+        self.waiting += 1
+        try:
+            while self.version <= newer_than:
+                await self._news.wait()
+        finally:
+            self.waiting -= 1
         takers = {str(number): taker for number, taker in self.takers.items()}
         return {
             "version": self.version,
