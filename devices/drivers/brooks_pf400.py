@@ -181,6 +181,7 @@ class BrooksPf400:
         self._move_within = sheet.figure("move_within", Duration)
         self._still_after_s = sheet.figure("still_after", Duration).to(second)
         self._halt_quiet_s = sheet.figure("halt_quiet", Duration).to(second)
+        self._pause_s = sheet.figure("pause_longest", Duration).to(second)
         self._still_error = float(sheet.number("still_error"))
         self._position_error = float(sheet.number("position_error"))
         self._clearance_error_mm = float(sheet.number("clearance_error_mm"))
@@ -290,7 +291,7 @@ class BrooksPf400:
         """Judge by target and gripper; that the arm stands clear is said by its reply."""
         del command
         asked, _ = self._mine(act)
-        await self._until_still()
+        await self._until_still(self._still_after_s)
         posture = await self._posture()
         done = posture.holds is isinstance(asked, PickContainer)
         if done and await self._is_at_target(posture):
@@ -300,10 +301,13 @@ class BrooksPf400:
         return Settled(report=report, standing=_standing(posture))
 
     async def effect_of(self, act: Act, command: CommandId, before: Standing) -> Settled:
-        """Wait until the arm rests; judge by target, clearance and gripper together."""
+        """Wait until the arm rests; judge by target, clearance and gripper together.
+
+        A pick rests for a moment while it grips, so the arm must rest for longer than that.
+        """
         del command
         asked, station = self._mine(act)
-        await self._until_still()
+        await self._until_still(self._pause_s)
         posture = await self._posture()
         report = await self._judge(asked, station, before, posture)
         return Settled(report=report, standing=_standing(posture))
@@ -325,9 +329,9 @@ class BrooksPf400:
                     what, why="the line is closed", do_next="Press the emergency stop"
                 ) from None
             await asyncio.sleep(self._halt_quiet_s)  # what it answers meanwhile is dropped
-            first = await self._joints()
+            first = await self._axes(b"wherej")
             await asyncio.sleep(self._still_after_s)
-            if self._is_same(first, await self._joints(), self._still_error):
+            if self._is_same(first, await self._axes(b"wherej"), self._still_error):
                 return
         raise OutcomeUnknownError(what, why="it moves on", do_next="Press the emergency stop")
 
@@ -432,20 +436,19 @@ class BrooksPf400:
             raise self._strange(b"wherec", pose) from None
         return math.dist((x, y, z), (station.x_mm, station.y_mm, station.z_mm))
 
-    async def _until_still(self) -> None:
-        """Wait until no axis moves. An arm that isn't homed doesn't."""
+    async def _until_still(self, for_s: float) -> None:
+        """Wait until no axis has moved for so long. An arm that isn't homed doesn't move."""
         if not await self._is_homed():
             return
-        joints = await self._joints()
-        while True:
+        axes = await self._axes(b"wherej")
+        still_s = 0.0
+        while still_s < for_s:
             await asyncio.sleep(self._still_after_s)
-            now = await self._joints()
-            if self._is_same(joints, now, self._still_error):
-                return
-            joints = now
-
-    async def _joints(self) -> tuple[float, ...]:
-        return (await self._axes(b"wherej"))[:_JOINTS]
+            now = await self._axes(b"wherej")
+            still_s += self._still_after_s
+            if not self._is_same(axes, now, self._still_error):
+                still_s = 0.0
+            axes = now
 
     async def _axes(self, request: bytes) -> tuple[float, ...]:
         told = await self._read(request)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from orchestrator.kernel.acts import Act, Reading
+from orchestrator.kernel.acts import Act, Effect, Reading
 from orchestrator.kernel.identifiers import ContainerId, PlaceId
 from orchestrator.kernel.quantities import RampRate, Temperature
 
@@ -31,6 +31,9 @@ class RampSegment(Act):
 
     def places(self) -> tuple[PlaceId, ...]:
         return (self.place,)
+
+    def rest_after(self, effect: Effect) -> RampSegment | None:
+        return self if effect.done == "0" else None
 
 
 class StageTemperature(Reading):

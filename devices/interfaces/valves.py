@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from orchestrator.kernel.acts import Act, Reading
+from orchestrator.kernel.identifiers import ContainerId
 
 
 class SetValves(Act):
@@ -21,6 +22,10 @@ class SetValves(Act):
     capability: ClassVar[str] = "valves"
     kind: Literal["set_valves"] = "set_valves"
     open: tuple[str, ...] = Field(description="In alphabetical order")
+    kit: ContainerId = Field(description="The docked kit whose tubes the valves act on")
+
+    def touches(self) -> tuple[ContainerId, ...]:
+        return (self.kit,)
 
 
 class ValvesOpen(Reading):

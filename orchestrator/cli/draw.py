@@ -143,7 +143,9 @@ def _fitted(taught: dict[str, Point], points: dict[str, Point]) -> tuple[Point, 
     if len(taught) < 2:
         return None
     count = len(taught)
-    own = Point(sum(p.x for p in taught.values()) / count, sum(p.y for p in taught.values()) / count)
+    own = Point(
+        sum(p.x for p in taught.values()) / count, sum(p.y for p in taught.values()) / count
+    )
     drawn = Point(sum(points[name].x for name in taught) / count,
                   sum(points[name].y for name in taught) / count)  # fmt: skip
     spread = sum((p.x - own.x) ** 2 + (p.y - own.y) ** 2 for p in taught.values())
@@ -183,9 +185,7 @@ def _drawn_arm(arm: Arm, points: dict[str, Point]) -> Iterator[str]:
     yield _text(x, y + 120, f"{arm.equipment} reaches {len(arm.places)} places", anchor="middle")
 
 
-def _drawn_place(
-    place: str, point: Point, config: CellConfig, arms: list[Arm]
-) -> Iterator[str]:
+def _drawn_place(place: str, point: Point, config: CellConfig, arms: list[Arm]) -> Iterator[str]:
     unit = config.unit_of_place.get(place)
     x, y = round(point.x), round(point.y)
     name = place.rpartition("/")[2]

@@ -25,9 +25,7 @@ from orchestrator.cli.wires import Port, read_url, served
 
 
 def run(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="As `cellwright models` lists it")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As `cellwright models` lists it")],
     at: Annotated[
         str,
         typer.Option(metavar="URL", help="tcp://127.0.0.1:PORT (0: any), or serial:PATH"),
@@ -55,7 +53,9 @@ def run(
             why=f"it has no emulator; known: {', '.join(MODELS)}",
             do_next="Name one of these",
         )
-    asyncio.run(_serve(tomllib.loads(file.read_text("utf-8")), module.equipment, port, seed, as_json))
+    asyncio.run(
+        _serve(tomllib.loads(file.read_text("utf-8")), module.equipment, port, seed, as_json)
+    )
 
 
 async def _serve(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar, cast
 
 import typer
 
@@ -26,9 +26,10 @@ from orchestrator.cli.printing import in_columns, say, say_json, tell
 from orchestrator.cli.wires import Port, open_line, read_url
 from orchestrator.engine.interlocks.outside_act import differences
 from orchestrator.kernel.acts import Reading
+from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import FailedError, OutcomeUnknownError, ProcessError
-from orchestrator.process_cell.build import make_driver
-from orchestrator.process_cell.config import Module
+from orchestrator.process_cell.build import make_drivers
+from orchestrator.process_cell.config import CellConfig, Module, Unit
 
 T = TypeVar("T")
 
@@ -58,9 +59,7 @@ class Check:
 
 
 def run(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="As `cellwright models` lists it")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As `cellwright models` lists it")],
     at: Annotated[str, typer.Option(metavar="URL", help="tcp://HOST:PORT, or serial:PATH")],
     cell: Annotated[
         Path | None,
@@ -110,7 +109,7 @@ async def _exercised(
 ) -> tuple[DeviceIdentity, list[Check]]:
     line = await open_line(port, name=module.equipment)
     try:
-        return await _asked(make_driver(module, line), module, port, line, within_s)
+        return await _asked(_driver(module, line), module, port, line, within_s)
     finally:
         await line.close()
 
@@ -134,6 +133,13 @@ async def _asked(
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError, ProcessError):
             await listening
+
+
+def _driver(module: Module, line: Transport) -> Driver:
+    alone = Unit(name="bench", kind="bench", lease="operation", clearance="none", modules=(module,))
+    config = CellConfig(name="exercise", emulated=False, units=(alone,))
+    board = cast("TaskBoard", None)  # only hands have one
+    return make_drivers(config, lambda _: line, board)[module.equipment]
 
 
 def readings_of(module: Module) -> Iterator[Reading]:
@@ -164,7 +170,9 @@ class _Bench:
         except (ProcessError, TimeoutError) as lost:
             why = lost.why if isinstance(lost, ProcessError) else f"no answer in {self._within_s} s"
             raise InstrumentSilentError(
-                what, why=why, do_next="Check cable, power, port settings and which instrument it is"
+                what,
+                why=why,
+                do_next="Check cable, power, port settings and which instrument it is",
             ) from lost
         said = ", ".join(f"{name} {value}" for name, value in identity if value)
         self._note("identify", True, said, started)

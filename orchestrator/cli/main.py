@@ -190,9 +190,7 @@ def _call(name: str, arguments: list[str]) -> int:
     command = get_command(_application(typer, module))
     called = f"cellwright {name}"
     try:
-        status: int | None = command.main(
-            args=arguments, prog_name=called, standalone_mode=False
-        )
+        status: int | None = command.main(args=arguments, prog_name=called, standalone_mode=False)
     except typer.TyperException as wrong:
         told = wrong.format_message().strip().rstrip(".").replace("\n", " ")
         tell(f"call {called}: {told}. `{called} --help` says how.")

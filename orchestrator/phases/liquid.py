@@ -41,10 +41,10 @@ async def move_liquid(
 ) -> Effect:
     """Pump ``volume`` from one position of the docked kit to another, and shut the path.
 
-    ``on_hook`` names the position whose bag hangs on the station's hook balance, if one
+    ``proven`` begins with the proof of the docked kit. ``on_hook`` names the position whose bag hangs on the station's hook balance, if one
     of the two does. Returns the pump's settled effect.
     """
-    await set_valves(outside, station, source_at, target_at)
+    await set_valves(outside, station, proven[0], source_at, target_at)
     weighed = [
         Weighed(part=part, gains=target_at == position)
         for part, position in (("vessel", "vessel"), ("hook", on_hook))
@@ -65,21 +65,22 @@ async def move_liquid(
         ),
         proven=proven,
     )
-    await set_valves(outside, station)
+    await set_valves(outside, station, proven[0])
     return effect
 
 
-async def set_valves(outside: Outside, station: str, *positions: str) -> None:
-    """Open exactly these positions' valves and shut all others."""
+async def set_valves(outside: Outside, station: str, kit: ProvenContainer, *positions: str) -> None:
+    """Open exactly these positions' valves of the docked kit and shut all others."""
     await outside.do(
         SetValves(
             unit=station,
+            kit=kit.container,
             open=tuple(sorted(positions)),
             longest=VALVES_WITHIN,
             on_interruption=OnInterruption.REPEAT,
             quieten=Quieten.LEAVE_RUNNING,
         ),
-        proven=(),
+        proven=(kit,),
     )
 
 

@@ -433,14 +433,13 @@ def timers_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
 
 def test_who_hangs_up_is_waited_for_no_longer(path: Path) -> None:
     async def main() -> None:
-        async with served(path) as toy:
-            async with ConsoleClient(path) as client:
-                waiting = asyncio.ensure_future(client.view("things", newer_than=toy.version))
-                await asyncio.sleep(0.05)
-                assert toy.waiting == 1
-                waiting.cancel()
-                await asyncio.sleep(0.05)
-                assert toy.waiting == 0
+        async with served(path) as toy, ConsoleClient(path) as client:
+            waiting = asyncio.ensure_future(client.view("things", newer_than=toy.version))
+            await asyncio.sleep(0.05)
+            assert toy.waiting == 1
+            waiting.cancel()
+            await asyncio.sleep(0.05)
+            assert toy.waiting == 0
 
     asyncio.run(main())
 

@@ -145,6 +145,13 @@ def with_counter(paper: Paper, story: Callable[[AstmCellCounter], Awaitable[None
     run_in_virtual_time(main())
 
 
+async def a_result_is_known(paper: PaperCounter) -> None:
+    """Let the counter push a result of another sample, then forget what was written."""
+    paper.push(records("20261123090000", sample="S-000001"))
+    await asyncio.sleep(1)
+    paper.written.clear()
+
+
 def test_the_printed_frame_is_read_and_written() -> None:
     printed = b"\x022P|1|PAT-000417|||Doe^Jane^Q||19800101|F\r\x035E\r\n"
     record = b"P|1|PAT-000417|||Doe^Jane^Q||19800101|F"
@@ -293,11 +300,10 @@ def test_a_result_of_the_sample_that_wasnt_known_stops_the_first_attempt() -> No
 
 def test_a_refused_preparation_is_sent_again_and_a_refused_trigger_never() -> None:
     paper = PaperCounter()
-    paper.refuses = {b"H": [b"", NAK, NAK], b"O": [NAK]}
+    paper.refuses = {b"H": [NAK, NAK], b"O": [NAK]}
 
     async def story(counter: AstmCellCounter) -> None:
-        counter._newest = "20261123090000"
-        paper.refuses[b"H"].pop(0)
+        await a_result_is_known(paper)
         await counter.prepare(COUNT)
         with pytest.raises(FailedError, match="refused the order"):
             await counter.trigger(COUNT, FIRST)
@@ -314,12 +320,12 @@ def test_a_lost_acknowledgement_of_the_order_is_unknown(lost: bytes) -> None:
     paper.refuses = {lost: [b""]}
 
     async def story(counter: AstmCellCounter) -> None:
-        counter._newest = "20261123090000"
+        await a_result_is_known(paper)
         await counter.prepare(COUNT)
         with pytest.raises(OutcomeUnknownError):
             await counter.trigger(COUNT, FIRST)
         assert [frame[2:3] for frame in paper.frames].count(b"O") == 1
-        assert not counter._link.locked()
+        assert await counter.read(CounterReady(unit="counter")) == "yes"
 
     with_counter(paper, story)
 
@@ -330,7 +336,7 @@ def test_the_counter_goes_first_where_both_bid() -> None:
     frames = [frame_of(n, record.encode()) for n, record in enumerate(message, start=1)]
 
     async def story(counter: AstmCellCounter) -> None:
-        counter._newest = "20261123090000"
+        await a_result_is_known(paper)
         paper.refuses = {ENQ: [ENQ]}
         paper.outgoing = [*frames, EOT]
         await counter.prepare(COUNT)
@@ -365,7 +371,10 @@ def test_a_damaged_frame_of_the_counter_is_refused_and_taken_the_second_time() -
         await paper.say(ENQ)
         await asyncio.sleep(1)
         assert paper.written == [ACK] * 4 + [NAK] + [ACK] * 4
-        assert counter._results["S-000417", "20261123101500"].values["VCD"][0] == "1.25"
+        settled = await counter.effect_of(COUNT, FIRST, KNOWN)
+        assert isinstance(settled.report, AllDone)
+        density = settled.report.effect.detail["viable_density"]
+        assert CellDensity.read(density) == 1.25 * million_per_mL
 
     with_counter(paper, story)
 

@@ -25,7 +25,7 @@ from orchestrator.kernel.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from orchestrator.kernel.identifiers import EquipmentId
+from orchestrator.kernel.identifiers import ContainerId, EquipmentId
 from orchestrator.kernel.quantities import second
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.unit.drivers.paper import FIRST, Paper, at_the_wire
@@ -35,6 +35,7 @@ VALVES = ("p1", "p2", "p3", "p4", "p5", "p6", "vessel", "flush")
 
 def set_valves(*valves: str) -> SetValves:
     return SetValves(
+        kit=ContainerId("K-1"),
         unit="transfer station",
         longest=10 * second,
         on_interruption=OnInterruption.REPEAT,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from devices.interfaces.fluid_transfer import PumpVolume
+from devices.interfaces.hands import HandAct, Handwork
+from devices.interfaces.valves import SetValves
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.world import World
 from orchestrator.journal.events import (
@@ -34,9 +37,6 @@ from orchestrator.kernel.identifiers import (
 from orchestrator.kernel.quantities import Duration, hour, mL, mL_per_min, ms
 from orchestrator.records.comparison import Comparison, LedgerEffect, compare
 from orchestrator.virtual_time import USUAL_BOOT, USUAL_START
-from devices.interfaces.fluid_transfer import PumpVolume
-from devices.interfaces.hands import HandAct, Handwork
-from devices.interfaces.valves import SetValves
 
 BATCH = BatchId("B-1")
 PATH = PhasePath("move/once/01-transfer")
@@ -113,7 +113,7 @@ class Diary:
         self, command: CommandId, verdict: str, done: str = "", at_s: float | None = None
     ) -> None:
         """Record what two people decided that an attempt had done."""
-        event = {"verdict": verdict, "done": done, "after": {}, "witness": "", "signatures": []}
+        event = {"verdict": verdict, "done": done, "signatures": []}
         batch = BatchId(command.partition("/")[0])
         self.write(
             AttemptReconciled.model_validate({"batch": batch, "command": command, **event}),
@@ -122,9 +122,7 @@ class Diary:
 
     def outside(self, equipment: str, at_s: float | None = None) -> None:
         """Record that a device showed what no act explains."""
-        seen = OutsideActSeen(
-            equipment=EquipmentId(equipment), value="count", was="1", seen="2"
-        )
+        seen = OutsideActSeen(equipment=EquipmentId(equipment), value="count", was="1", seen="2")
         self.write(seen, at_s=at_s)
 
     def quieted(self, equipment: str, at_s: float | None = None) -> None:
@@ -193,6 +191,7 @@ def pump(
 def valves(*opened: str) -> SetValves:
     """Return the act of opening just these valves."""
     return SetValves(
+        kit=ContainerId(KIT),
         unit="station",
         longest=1 * hour,
         on_interruption=OnInterruption.REPEAT,

@@ -1,0 +1,229 @@
+"""``cellwright user``: people of a data folder, while its daemon is down.
+
+The first person is added by nobody and is an administrator; each one after that by an
+administrator, who gives a password for it. What is added is an event like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    AsJson,
+    CallRefusedError,
+    DataFolder,
+    FileRefusedError,
+    data_folder,
+    journal_in,
+)
+from orchestrator.cli.printing import in_columns, say, say_json
+from orchestrator.engine.fold import fold
+from orchestrator.engine.state import HostState
+from orchestrator.journal.checkpoints import Signer
+from orchestrator.journal.events import EVENTS, HOST, AnyEvent, PersonAdded
+from orchestrator.journal.journal import Journal, read_events, read_rows
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.identifiers import HostId, UserId
+from orchestrator.kernel.instants import SystemClock
+from orchestrator.people.roles import Role
+from orchestrator.people.users import (
+    SALT_BYTES,
+    NotRecognised,
+    add_person,
+    check_password,
+    hash_secret,
+    recognise,
+    secret_of,
+    verify_secret,
+)
+
+TERMINAL = "command line"
+
+
+def add(
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="The name to log in with")],
+    name: Annotated[str, typer.Option("--name", help="The name on records, in full")],
+    role: Annotated[
+        list[str],
+        typer.Option("--role", metavar="ROLE", help=f"May be repeated: {', '.join(Role)}"),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="LOGIN", help="The administrator who adds this person"),
+    ] = None,
+    password_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--password-stdin",
+            help="Read the new password from standard input, then, on a line of its own, "
+            "the administrator's",
+        ),
+    ] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a person to a data folder whose daemon is down.
+
+    The first person of a folder is an administrator and needs no --by. With --json one
+    object with user, login, printed_name and roles.
+    """
+    ask = _from_input if password_stdin else _from_keyboard
+    password = ask(f"New password of {login}: ", True)
+    check_password(password, login=login)
+    by_password = None if by is None else ask(f"Password of {by}: ", False)
+    folder = _made(data_folder(data))
+    added = asyncio.run(_added(folder, login, name, role, password, by, by_password))
+    if as_json:
+        say_json(_as_json(added.user, added.login, added.printed_name, added.roles))
+    else:
+        say(f"{added.printed_name} is {added.user} and logs in as {added.login}.")
+
+
+def list_people(data: DataFolder = None, as_json: AsJson = False) -> None:
+    """List the people of a data folder.
+
+    With --json one object a line with user, login, printed_name and roles.
+    """
+    state = HostState()
+    for recorded in read_events(journal_in(data), EVENTS):
+        fold(state, recorded)
+    people = state.people.items()
+    if as_json:
+        for user, one in people:
+            say_json(_as_json(user, one.login, one.printed_name, one.roles))
+    elif not people:
+        say("There is nobody yet.")
+    else:
+        rows = [(user, one.login, one.printed_name, ", ".join(one.roles)) for user, one in people]
+        say(in_columns([("USER", "LOGS IN AS", "NAME", "ROLES"), *rows]))
+
+
+SUBCOMMANDS = {"add": add, "list": list_people}
+
+
+def host_of(folder: Path) -> HostId:
+    """Return whose data folder this is: its journal's host, else this machine's name."""
+    journal = folder / "journal.sqlite"
+    if journal.exists():
+        for row in read_rows(journal):
+            return HostId(row.host)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64].lstrip("._-")
+    return HostId(name or "host")
+
+
+@contextmanager
+def opened_journal(folder: Path) -> Iterator[tuple[Journal[AnyEvent], HostState]]:
+    """Yield a folder's journal, open for writing, and its fold; make both where there is none.
+
+    Raises:
+        JournalInUseError: A daemon has it. Nothing was changed.
+    """
+    host = host_of(folder)
+    journal = Journal(
+        folder / "journal.sqlite",
+        EVENTS,
+        clock=SystemClock(),
+        host=host,
+        signer=Signer.stored(folder, host, os.urandom),
+    )
+    try:
+        state = HostState()
+        for recorded in journal.events():
+            fold(state, recorded)
+        yield journal, state
+    finally:
+        journal.close()
+
+
+async def _added(
+    folder: Path,
+    login: str,
+    name: str,
+    roles: list[str],
+    password: str,
+    by: str | None,
+    by_password: str | None,
+) -> PersonAdded:
+    with opened_journal(folder) as (journal, state):
+        vouching = None
+        if by is not None and by_password is not None:
+            vouching = await _recognised(journal, state, by, by_password)
+        event = add_person(
+            state.people,
+            login=login,
+            printed_name=name,
+            roles=roles,
+            secret=hash_secret(password, salt=os.urandom(SALT_BYTES)),
+            by=vouching,
+        )
+        await journal.append(HOST, event)
+        await journal.checkpoint()
+        return event
+
+
+async def _recognised(
+    journal: Journal[AnyEvent], state: HostState, login: str, password: str
+) -> UserId:
+    right = verify_secret(password, secret_of(state.people, login))
+    found = recognise(state.people, login, right=right, terminal=TERMINAL, now=SystemClock().utc())
+    if isinstance(found, NotRecognised):
+        await journal.append(HOST, found.event)
+        raise found.error
+    return found.user
+
+
+def _as_json(
+    user: str, login: str, printed_name: str, roles: list[str] | tuple[str, ...]
+) -> dict[str, object]:
+    return {"user": user, "login": login, "printed_name": printed_name, "roles": list(roles)}
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as failed:
+        raise FileRefusedError(
+            f"keep data in {folder}",
+            why=failed.strerror or str(failed),
+            do_next="Name another folder with --data",
+        ) from failed
+    return folder
+
+
+_Ask = Callable[[str, bool], str]
+
+
+def _from_keyboard(prompt: str, twice: bool) -> str:
+    if not sys.stdin.isatty():
+        raise CallRefusedError(
+            "ask for a password",
+            why="standard input is no terminal",
+            do_next="Give it with --password-stdin",
+        )
+    typed = getpass(prompt)
+    if twice and getpass("Again: ") != typed:
+        raise RefusedError("set a password", why="the two differ", do_next="Type it again")
+    return typed
+
+
+def _from_input(prompt: str, twice: bool) -> str:
+    del prompt, twice
+    line = sys.stdin.readline()
+    if not line:
+        raise CallRefusedError(
+            "read a password",
+            why="standard input ended before it",
+            do_next="Give one line for each password",
+        )
+    return line.rstrip("\n")
