@@ -107,8 +107,7 @@ def drawing(loaded: LoadedCell) -> str:
     for place, point in points.items():
         lines += _drawn_place(place, point, config, arms)
     lines += [
-        _text(width + MARGIN_MM, 40, f"{config.name} (emulated)" if config.emulated else config.name,
-              bold=True),
+        _text(width + MARGIN_MM, 40, config.name + " (emulated)" * config.emulated, bold=True),
         *(
             line
             for row, (colour, text) in enumerate(legend)

@@ -66,14 +66,16 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     try:
         emulator = _emulator(table, equipment, World(loop.time, seed))
-        async with asyncio.TaskGroup() as tasks:
-            async with served(port, emulator.serve, group=tasks, name=equipment) as made:
-                if as_json:
-                    say_json({"model": emulator.model, "equipment": equipment, "at": str(made)})
-                else:
-                    say(f"{equipment} ({emulator.model}, emulated) is at {made}; Ctrl-C stops it")
-                print(end="", flush=True)
-                await stop.wait()
+        async with (
+            asyncio.TaskGroup() as tasks,
+            served(port, emulator.serve, group=tasks, name=equipment) as made,
+        ):
+            if as_json:
+                say_json({"model": emulator.model, "equipment": equipment, "at": str(made)})
+            else:
+                say(f"{equipment} ({emulator.model}, emulated) is at {made}; Ctrl-C stops it")
+            print(end="", flush=True)
+            await stop.wait()
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
 

@@ -27,7 +27,7 @@ from orchestrator.cli.wires import Port, open_line, read_url
 from orchestrator.engine.interlocks.outside_act import differences
 from orchestrator.kernel.acts import Reading
 from orchestrator.kernel.desks import TaskBoard
-from orchestrator.kernel.errors import FailedError, OutcomeUnknownError, ProcessError
+from orchestrator.kernel.errors import FailedError, OutcomeUnknownError, ProcessError, RefusedError
 from orchestrator.process_cell.build import make_drivers
 from orchestrator.process_cell.config import CellConfig, Module, Unit
 
@@ -194,11 +194,13 @@ class _Bench:
         async def stands() -> tuple[bool, str]:
             standing = await self._driver.standing()
             shown.append(standing)
-            missing = sorted(set(self._driver.only_acts_change) ^ set(standing.values))
-            said = ", ".join(f"{name} {value}" for name, value in standing.values.items())
-            if missing:
-                return False, f"{said}; not as declared: {', '.join(missing)}"
-            return True, f"{said}; witness {standing.witness or 'none'}"
+            declared = self._driver.only_acts_change
+            unknown = sorted(set(standing.values) - set(declared))
+            if unknown:
+                return False, f"it shows what its driver doesn't declare: {', '.join(unknown)}"
+            shows = [f"{name} {value or 'none'}" for name, value in standing.values.items()]
+            shows += [f"{name} not now" for name in declared if name not in standing.values]
+            return True, ", ".join([*shows, f"witness {standing.witness or 'none'}"])
 
         await self._judged("standing", stands())
         return shown[0] if shown else None
@@ -210,7 +212,7 @@ class _Bench:
         if waits_for is None:
 
             async def read() -> tuple[bool, str]:
-                return True, await self._driver.read(reading)
+                return True, await self._driver.read(reading) or "none"
 
             await self._judged(name, read())
             return
@@ -219,8 +221,10 @@ class _Bench:
                 self._note(name, True, await self._driver.read(reading), started)
         except (TimeoutError, OutcomeUnknownError):
             self._note(name, None, f"not judged without {waits_for}", started)
-        except ProcessError as refused:
-            self._note(name, False, refused.why, started)
+        except RefusedError as refused:
+            self._note(name, None, refused.why, started)
+        except ProcessError as failed:
+            self._note(name, False, failed.why, started)
 
     async def is_unchanged_since(self, before: Standing) -> None:
         async def unchanged() -> tuple[bool, str]:
@@ -234,8 +238,11 @@ class _Bench:
 
     async def _judged(self, name: str, asked: Awaitable[tuple[bool, str]]) -> None:
         started = time.perf_counter()
+        ok: bool | None
         try:
             ok, value = await self._in_time(asked)
+        except RefusedError as refused:  # it answered, and as it stands it can't say this
+            ok, value = None, refused.why
         except TimeoutError:
             ok, value = False, f"no answer in {self._within_s} s"
         except ProcessError as failed:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchestrator.cli.printing import tell
 from orchestrator.kernel.errors import ProcessError
@@ -106,16 +107,15 @@ def overview() -> str:
             "  --version  Print the version",
             "  --debug    Write a file with the details of a mistake of ours",
             "",
-            "Exit status: 0 done, 1 the answer is no, 2 the call is wrong, 3 the environment failed.",
+            "Exit status: 0 done, 1 the answer is no, 2 wrong call, 3 the environment failed.",
         ]
     )
 
 
 def _guarded(given: list[str], *, debug: bool) -> int:
-    try:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    except AttributeError:  # somebody else's stream, e.g. in a test
-        pass
+    output: object = sys.stdout
+    if isinstance(output, TextIOWrapper):  # else somebody else's stream, as in a test
+        cast("TextIOWrapper", output).reconfigure(errors="backslashreplace")
     try:
         status = _run(given)
         sys.stdout.flush()
@@ -176,7 +176,8 @@ def _unknown(name: str) -> str:
         return "call cellwright: no command is given. `cellwright --help` lists them."
     near = get_close_matches(name, COMMANDS, n=1)
     do_next = f"Write {near[0]!r} if you mean that; " if near else ""
-    return f"call cellwright {name}: there is no such command. {do_next}`cellwright --help` lists them."
+    what = f"call cellwright {name}: there is no such command"
+    return f"{what}. {do_next}`cellwright --help` lists them."
 
 
 def _call(name: str, arguments: list[str]) -> int:
@@ -219,7 +220,7 @@ def _application(typer_: Any, module: Any) -> typer.Typer:
 def _leaves(ended: BaseException) -> Iterator[BaseException]:
     """Yield what really happened, where tasks side by side put it into groups."""
     if isinstance(ended, BaseExceptionGroup):
-        for inner in ended.exceptions:
+        for inner in cast("BaseExceptionGroup[BaseException]", ended).exceptions:
             yield from _leaves(inner)
     else:
         yield ended

@@ -20,7 +20,7 @@ DataFolder = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Where everything is kept; else $XDG_DATA_HOME/cellwright or ~/.local/share/cellwright",
+        help="Where everything is kept; else cellwright in $XDG_DATA_HOME or ~/.local/share",
     ),
 ]
 

@@ -325,7 +325,7 @@ def _by_hand(
                 )
     for scan in state.scans.values():
         if scan.batch in batches:
-            yield f"Have {scan.container} ready at {scan.place}: it is scanned before anything moves."
+            yield f"Have {scan.container} ready at {scan.place}: it is scanned before it moves."
     for task in _tasks(state, set(batches)):
         yield f"{task['work'].capitalize()}: {task['text']}"
     for alarm in _alarms(state, set(batches)):
@@ -384,7 +384,7 @@ def _page_in_words(page: Mapping[str, Any]) -> Iterator[str]:
     yield from _listed("Where the cells are", [
         (one["container"], one["volume"], one["material"],
          f"at {one['place']}" if one["place"] else "no place recorded",
-         f"joined at {one['port']} of {one['kit']}" if one["port"] else one["kit"] and f"in {one['kit']}",
+         _joined(one),
          f"QUARANTINED: {one['quarantined']}" if one["quarantined"] else "")
         for one in page["cells"]
     ])  # fmt: skip
@@ -400,9 +400,16 @@ def _page_in_words(page: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  - {line}" for line in page["by_hand"] or ["nothing now"])
 
 
+def _joined(container: Mapping[str, Any]) -> str:
+    if container["port"]:
+        return f"joined at {container['port']} of {container['kit']}"
+    return f"in {container['kit']}" if container["kit"] else ""
+
+
 def _lists_in_words(page: Mapping[str, Any]) -> Iterator[str]:
     yield from _listed("Limits that run", [
-        (one["limit"], f"left: {one['left']}", f"of {one['maximum'] or one['minimum']}", one["tier"])
+        (one["limit"], f"left: {one['left']}", f"of {one['maximum'] or one['minimum']}",
+         one["tier"])
         for one in page["limits"]
     ])  # fmt: skip
     yield from _listed("Alarms", [

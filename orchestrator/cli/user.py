@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
@@ -123,7 +123,7 @@ def host_of(folder: Path) -> HostId:
 
 
 @contextmanager
-def opened_journal(folder: Path) -> Iterator[tuple[Journal[AnyEvent], HostState]]:
+def opened_journal(folder: Path) -> Generator[tuple[Journal[AnyEvent], HostState]]:
     """Yield a folder's journal, open for writing, and its fold; make both where there is none.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from devices.interfaces.driver import Driver, Standing
@@ -18,12 +19,13 @@ from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
 from orchestrator.engine.holds import Holds
 from orchestrator.engine.interlocks.outside_act import differences
+from orchestrator.engine.keeping import StateKeeper, Traces
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import HostState
 from orchestrator.engine.tasks import Board
-from orchestrator.engine.watches import Sampled, Watches, no_trace
+from orchestrator.engine.watches import Watches
 from orchestrator.journal.events import (
     AnyEvent,
     BatchMade,
@@ -65,7 +67,7 @@ class Engine:
         cell: LoadedCell,
         tasks: asyncio.TaskGroup,
         can_be_suspended: bool,
-        sampled: Sampled = no_trace,
+        folder: Path,
         by_urgency: bool = True,
     ) -> None:
         """Put the parts together; nothing happens before ``start``.
@@ -78,7 +80,7 @@ class Engine:
             cell: The process cell file.
             tasks: Where the engine's own work runs.
             can_be_suspended: Whether the loop's clock can stop while time goes on.
-            sampled: Takes the samples of polled sensors.
+            folder: Where traces and the saved state are kept, beside the journal.
             by_urgency: Off only to show what first come first served would do.
         """
         self.core = Core(
@@ -98,7 +100,10 @@ class Engine:
         self.holds = Holds(self.core)
         self.leases = Leases(self.core, by_urgency=by_urgency)
         self.limits = Limits(self.core, self.alarms)
-        self.watches = Watches(self.core, sampled)
+        self._traces = Traces(folder / "traces", self.core)
+        self._keeper = StateKeeper(folder, self.core, VERSION)
+        self.core.listeners.append(lambda _: self._keeper.look())
+        self.watches = Watches(self.core, self._traces)
         self._runs: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -126,8 +131,9 @@ class Engine:
         """End in good order: what runs is left as it is, and resumed at the next start."""
         for run in self._runs.values():
             run.cancel()
+        await self._traces.close()
         await self.core.record_for_host(HostStopped())
-        await self.core.journal.checkpoint()
+        await self._keeper.save()
 
     async def make_batch(self, made: BatchMade) -> None:
         """Bind a recipe to a therapy event, containers and equipment."""

@@ -216,6 +216,12 @@ def _condition_edge(state: HostState, at: Recorded[Any], event: ev.ConditionEdge
     state.batches[event.batch].watches[event.path] = event.edge
 
 
+def _trace_sealed(state: HostState, at: Recorded[Any], event: ev.TraceSealed) -> None:
+    del at
+    name = f"{event.equipment} {event.reading}"
+    state.traced[name] = state.traced.get(name, 0) + event.samples
+
+
 def _phase_started(state: HostState, at: Recorded[Any], event: ev.PhaseStarted) -> None:
     state.batches[event.batch].phases[event.path] = PhaseRecord(event.phase, at.seq, at.at)
 
@@ -517,6 +523,7 @@ _STEPS: Final = cast(
         "branch_taken": _branch_taken,
         "moment_passed": _moment_passed,
         "condition_edge": _condition_edge,
+        "trace_sealed": _trace_sealed,
         "phase_started": _phase_started,
         "phase_ended": _phase_ended,
         "phase_failed": _phase_failed,

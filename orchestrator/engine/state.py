@@ -271,6 +271,8 @@ class HostState:
     sessions: Texts = field(default_factory=dict[str, str])
     recipes: dict[str, RecipeState] = field(default_factory=dict[str, "RecipeState"])
     scans: dict[str, AwaitedScan] = field(default_factory=dict[str, "AwaitedScan"])
+    traced: dict[str, int] = field(default_factory=dict[str, int])
+    """Samples sealed so far, by ``equipment reading``."""
     attempts: dict[str, tuple[str, str, int]] = field(
         default_factory=dict[str, tuple[str, str, int]]
     )

@@ -24,7 +24,6 @@ from hw_mocks.world import World
 from orchestrator.console.desk import Desk
 from orchestrator.engine.engine import Engine, fold_journal
 from orchestrator.engine.state import HostState
-from orchestrator.engine.watches import Sampled, no_trace
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Journal
@@ -155,7 +154,6 @@ class EmulatedCell:
         people: asyncio.TaskGroup,
         slips: Slips,
         is_on_duty: Mapping[str, Callable[[float], bool]],
-        sampled: Sampled,
         by_urgency: bool,
     ) -> None:
         """Furnish the room and let people in; nothing of the software runs yet."""
@@ -165,7 +163,6 @@ class EmulatedCell:
         self.cell = load_cell(cell_file)
         self._entropy = seeded_bytes(seed)
         self._signer = Signer.of_entropy(HOST, self._entropy)
-        self._sampled = sampled
         self._by_urgency = by_urgency
         self._people = people
         self._lines: list[SeverableLine] = []
@@ -235,7 +232,7 @@ class EmulatedCell:
             cell=self.cell,
             tasks=tasks,
             can_be_suspended=False,
-            sampled=self._sampled,
+            folder=self.folder,
             by_urgency=self._by_urgency,
         )
         self.desk = Desk(engine, entropy=self._entropy, cost=CHEAP_HASHING)
@@ -309,7 +306,6 @@ async def emulated_cell(
     seed: int,
     slips: Slips | None = None,
     is_on_duty: Mapping[str, Callable[[float], bool]] | None = None,
-    sampled: Sampled = no_trace,
     by_urgency: bool = True,
 ) -> AsyncGenerator[EmulatedCell]:
     """Yield a room with its people, who stay when engines die."""
@@ -322,7 +318,6 @@ async def emulated_cell(
                 people=people,
                 slips=slips or Slips(),
                 is_on_duty=is_on_duty or {},
-                sampled=sampled,
                 by_urgency=by_urgency,
             )
             raise _Over

@@ -1,0 +1,137 @@
+"""What is kept beside the journal: readings in trace files, and the folded state.
+
+Both can be thrown away: a trace's sealed chunks are vouched for by the journal, and the
+saved state counts only while a signed checkpoint states its digest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from orchestrator.engine.core import Core
+from orchestrator.engine.fold import fold
+from orchestrator.engine.state import HostState
+from orchestrator.engine.watches import Sample
+from orchestrator.journal.checkpoints import PublicKey
+from orchestrator.journal.events import EVENTS, TraceSealed
+from orchestrator.journal.journal import read_events
+from orchestrator.journal.merkle import CompactRange
+from orchestrator.journal.saved_state import SavedState, load_state, save_state
+from orchestrator.journal.traces import SealedChunk, Trace
+from orchestrator.kernel.identifiers import EquipmentId
+from orchestrator.kernel.quantities import Quantity
+
+SAVE_EACH: Final = 10_000
+"""Events between two saved states (design section 5)."""
+
+_STATE: Final[TypeAdapter[HostState]] = TypeAdapter(HostState)
+
+
+class Traces:
+    """One trace file for each polled reading; implements ``Sampled``."""
+
+    def __init__(self, folder: Path, core: Core) -> None:
+        """Keep the traces in ``folder``; sealed chunks become events of ``core``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._core = core
+        self._traces: dict[str, Trace] = {}
+
+    def __call__(self, equipment: str, reading: str, sample: Sample) -> None:
+        """Keep one sample; a value that didn't come leaves a gap."""
+        if sample.value is None:
+            return
+        trace = self._trace(equipment, reading)
+        chunk = trace.add(sample.at, Quantity.read(sample.value).base)
+        if chunk is not None:
+            self._core.tasks.create_task(self._sealed(equipment, reading, chunk))
+
+    async def close(self) -> None:
+        """Seal what is open and close the files."""
+        for name, trace in self._traces.items():
+            chunk = trace.seal()
+            if chunk is not None:
+                equipment, _, reading = name.partition(" ")
+                await self._sealed(equipment, reading, chunk)
+            trace.close()
+        self._traces.clear()
+
+    def _trace(self, equipment: str, reading: str) -> Trace:
+        name = f"{equipment} {reading}"
+        trace = self._traces.get(name)
+        if trace is None:
+            sealed = self._core.state.traced.get(name, 0)
+            path = self._folder / f"{equipment}-{reading}.trace"
+            trace = Trace(path, clock=self._core.clock, sealed=sealed)
+            self._traces[name] = trace
+        return trace
+
+    async def _sealed(self, equipment: str, reading: str, chunk: SealedChunk) -> None:
+        await self._core.record_for_host(
+            TraceSealed(
+                equipment=EquipmentId(equipment),
+                reading=reading,
+                file=chunk.file,
+                first=chunk.first,
+                last=chunk.last,
+                samples=chunk.samples,
+                sha256=chunk.sha256,
+            )
+        )
+
+
+def resumed_state(
+    folder: Path, public: PublicKey, version: str
+) -> tuple[HostState, CompactRange | None]:
+    """Return the state of the journal in ``folder``, from what was saved where that holds."""
+    journal = folder / "journal.sqlite"
+    saved = load_state(
+        folder / "state.sqlite", journal=journal, public=public, engine_version=version
+    )
+    state = HostState() if saved is None else _STATE.validate_json(saved.state)
+    from_seq = 1 if saved is None else saved.seq + 1
+    if journal.exists():
+        for recorded in read_events(journal, EVENTS, from_seq=from_seq):
+            fold(state, recorded)
+    return state, None if saved is None else saved.tree
+
+
+class StateKeeper:
+    """Saves the folded state at each so many events and at a clean end."""
+
+    def __init__(self, folder: Path, core: Core, version: str) -> None:
+        """Save ``core``'s state beside its journal."""
+        self._path = folder / "state.sqlite"
+        self._core = core
+        self._version = version
+        self._saved_at = core.state.seq
+        self._saving = False
+
+    def look(self) -> None:
+        """Save if enough has happened since the last time; called with every event."""
+        if self._saving or self._core.state.seq - self._saved_at < SAVE_EACH:
+            return
+        self._saving = True
+        self._core.tasks.create_task(self.save())
+
+    async def save(self) -> None:
+        """Save the state, with a checkpoint that states its digest."""
+        kept: list[SavedState] = []
+
+        def now() -> SavedState:
+            kept.append(
+                SavedState(
+                    self._version,
+                    _STATE.dump_json(self._core.state),
+                    self._core.journal.tree,
+                )
+            )
+            return kept[-1]
+
+        await self._core.journal.checkpoint(lambda: now().statement())
+        save_state(self._path, kept[-1])
+        self._saved_at = kept[-1].seq
+        self._saving = False

@@ -1,0 +1,673 @@
+"""The comparison gives each effect to its act, whoever else works at the time.
+
+Method: ledgers and journals written by hand, side by side; and, with random interleavings of
+several batches on shared instruments, faults planted at random, of which just those are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.interfaces.container_transport import PickContainer, PlaceContainer
+from devices.interfaces.controlled_freezing import RampSegment
+from devices.interfaces.hands import Handwork
+from devices.interfaces.weighing import Tare
+from orchestrator.journal.events import (
+    BatchMade,
+    BranchTaken,
+    PhaseEnded,
+    PhaseStarted,
+    RecipeSubmitted,
+    Signed,
+)
+from orchestrator.kernel.acts import Act, OnInterruption, Quieten
+from orchestrator.kernel.conditions import Condition
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CoiId,
+    CommandId,
+    ContainerId,
+    PhasePath,
+    PlaceId,
+    UserId,
+)
+from orchestrator.kernel.quantities import degC, degC_per_min, hour
+from orchestrator.phases.verify_identity import VerifyIdentity
+from orchestrator.recipe.model import (
+    MeasuredValue,
+    Operation,
+    Recipe,
+    RepeatUntil,
+    Step,
+    UnitProcedure,
+    When,
+)
+from orchestrator.records.comparison import Comparison, LedgerEffect
+from orchestrator.virtual_time import USUAL_START
+from tests.unit.records.diary import BATCH, PATH, Diary, by_hand, names, pump, valves
+
+
+class Ledger(list[LedgerEffect]):
+    """A ledger written by hand."""
+
+    def add(
+        self,
+        by: str,
+        kind: str,
+        at_s: float,
+        to_s: float | None = None,
+        *,
+        things: Iterable[str] = (),
+        places: Iterable[str] = (),
+        amount: float = 0.0,
+        consequence: bool = False,
+        **detail: str | float,
+    ) -> None:
+        until_s = at_s if to_s is None else to_s
+        self.append(
+            LedgerEffect(
+                len(self) + 1,
+                at_s,
+                until_s,
+                by,
+                kind,
+                tuple(things),
+                tuple(places),
+                amount,
+                "1",
+                detail,
+                consequence,
+            )
+        )
+
+    def flow(self, at_s: float, to_s: float, amount: float, things: str = "C-1 K-1/vessel") -> None:
+        self.add("P1", "moved_liquid", at_s, to_s, things=things.split(), amount=amount)
+
+    def toggle(self, at_s: float, branch: str, is_open: bool, by: str = "V1") -> None:
+        self.add(by, "valve", at_s, places=(f"station/{branch}",), amount=float(is_open))
+
+    def move(self, by: str, at_s: float, thing: str, start: str, to: str) -> None:
+        self.add(by, "moved_thing", at_s, things=(thing,), places=(start, to))
+
+    def ramp(self, at_s: float, to_s: float, start: float, reached: float, rate: float) -> None:
+        detail = {"start_degC": start, "reached_degC": reached, "rate_kelvin_per_min": rate}
+        self.add("F1", "ramped", at_s, to_s, amount=reached - start, **detail)
+
+
+def carry(picks: bool, thing: str, place: str) -> Act:
+    kind = PickContainer if picks else PlaceContainer
+    return kind(
+        unit="arm",
+        longest=1 * hour,
+        on_interruption=OnInterruption.HOLD,
+        quieten=Quieten.HALT,
+        container=ContainerId(thing),
+        place=PlaceId(place),
+    )
+
+
+def ramp_to(temperature: int) -> RampSegment:
+    return RampSegment(
+        unit="freezer",
+        longest=1 * hour,
+        on_interruption=OnInterruption.CONTINUE,
+        quieten=Quieten.LEAVE_RUNNING,
+        containers=(ContainerId("C-1"),),
+        place=PlaceId("freezer"),
+        rate=1 * degC_per_min,
+        to=temperature * degC,
+    )
+
+
+def one_act(
+    act: Act, equipment: str, ledger: Ledger, *, done: str = "1", verdict: str = "all"
+) -> Comparison:
+    """Return what is said of one act from second 100 to 200."""
+    diary = Diary()
+    diary.settle(diary.intend(act, equipment, at_s=100), verdict, done, at_s=200)
+    return diary.judged(ledger)
+
+
+# How much ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "moved", "expected"),
+    [
+        (60, 60.0, []),
+        (60, 62.9, []),
+        (60, 57.1, []),
+        (60, 63.1, [("repeated", "P1")]),
+        (60, 56.9, [("lost", "P1")]),
+        (1, 1.29, []),
+        (1, 0.71, []),
+        (1, 1.31, [("repeated", "P1")]),
+        (1, 0.69, [("lost", "P1")]),
+    ],
+)
+def test_more_and_less_are_beyond_five_percent_or_three_tenths_of_a_millilitre(
+    asked: float, moved: float, expected: list[tuple[str, str]]
+) -> None:
+    ledger = Ledger()
+    ledger.flow(100, 190, moved)
+    said = one_act(pump(asked), "P1", ledger, done=f"{asked} mL")
+    assert names(said) == expected
+    assert said.acts[0].error == "5 % or 0.3 mL"
+
+
+def test_a_part_that_was_settled_must_be_there_and_the_rest_is_not_lost() -> None:
+    ledger = Ledger()
+    ledger.flow(100, 130, 20)
+    said = one_act(pump(60), "P1", ledger, done="20 mL", verdict="part")
+    assert said.agrees
+    assert said.acts[0].verdict == "part"
+    assert names(one_act(pump(60), "P1", ledger, done="30 mL", verdict="part")) == [("lost", "P1")]
+
+
+def test_an_act_says_who_did_it_with_what_and_how_much() -> None:
+    ledger = Ledger()
+    ledger.flow(100, 190, 60.4)
+    (act,) = one_act(pump(60), "P1", ledger, done="60 mL").acts
+    assert (act.instrument, act.kind, act.attempts) == ("P1", "pump_volume", 1)
+    assert act.containers == ("C-1", "K-1/vessel")
+    assert (act.asked, act.shown, act.verdict, act.effects) == (
+        "60 mL",
+        "60.4 mL",
+        "as asked",
+        (1,),
+    )
+    assert act.error_source.startswith("pump tube and balance")
+
+
+def test_a_finding_reads_as_one_line() -> None:
+    said = one_act(pump(60), "P1", Ledger(), done="60 mL")
+    assert str(said.lost[0]) == (
+        "lost: B-1 move/once/01-transfer word 1: P1 pump_volume: 0 mL for 60 mL"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected"),
+    [(-20.4, []), (-30.0, [("repeated", "F1")]), (-10.0, [("lost", "F1")])],
+)
+def test_a_ramp_is_judged_by_where_it_came_to(
+    reached: float, expected: list[tuple[str, str]]
+) -> None:
+    ledger = Ledger()
+    ledger.ramp(100, 180, 0, reached, 1.0)
+    assert names(one_act(ramp_to(-20), "F1", ledger)) == expected
+
+
+def test_a_ramp_at_another_rate_is_not_the_one_that_was_asked_for() -> None:
+    ledger = Ledger()
+    ledger.ramp(100, 180, 0, -20, 2.0)
+    assert names(one_act(ramp_to(-20), "F1", ledger)) == [("repeated", "F1"), ("lost", "F1")]
+
+
+def test_a_ramp_to_where_the_stage_stands_is_nothing_to_do() -> None:
+    ledger = Ledger()
+    ledger.append(LedgerEffect(0, 0, 0, "F1", "set_temperature", (), ("freezer",), -20.2, "degC"))
+    assert [act.verdict for act in one_act(ramp_to(-20), "F1", ledger).acts] == ["nothing to do"]
+
+
+def test_consequences_and_how_things_were_found_are_no_effects() -> None:
+    ledger = Ledger()
+    ledger.flow(100, 190, 60)
+    ledger.add("F1", "froze", 150, things=("C-4",), consequence=True)
+    ledger.append(LedgerEffect(0, 0, 0, "I1", "set_co2", (), ("incubator",), 5.0, "percent"))
+    said = one_act(pump(60), "P1", ledger, done="60 mL")
+    assert said.agrees
+    assert said.effects == 1
+
+
+# Whose effect --------------------------------------------------------------------------------
+
+
+def test_two_acts_on_one_instrument_at_the_same_instant_each_have_their_own() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(10, "p1", True)
+    ledger.toggle(10, "vessel", True)
+    diary.settle(diary.intend(valves("p1", "vessel"), "V1", word=1, at_s=10), at_s=10)
+    diary.settle(diary.intend(valves(), "V1", word=2, at_s=65), at_s=65)
+    diary.settle(diary.intend(valves("p2", "vessel"), "V1", word=3, at_s=65), at_s=65)
+    for branch, is_open in (("p1", False), ("vessel", False), ("p2", True), ("vessel", True)):
+        ledger.toggle(65, branch, is_open)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert [act.effects for act in said.acts] == [(1, 2), (3, 4), (5, 6)]
+
+
+def test_writing_outputs_to_what_they_are_is_nothing_to_do() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(10, "p1", True)
+    diary.settle(diary.intend(valves("p1"), "V1", word=1, at_s=10), at_s=10)
+    diary.settle(diary.intend(valves("p1"), "V1", word=2, at_s=20), at_s=20)
+    assert [act.verdict for act in diary.judged(ledger).acts] == ["as asked", "nothing to do"]
+
+
+def test_a_shut_that_never_came_is_lost_though_the_next_act_shuts_the_valve() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(10, "p1", True)
+    ledger.toggle(30, "p1", False)
+    for word, at_s, opened in ((1, 10, ("p1",)), (2, 20, ()), (3, 30, ())):
+        diary.settle(diary.intend(valves(*opened), "V1", word=word, at_s=at_s), at_s=at_s)
+    assert [(one.kind, one.word) for one in diary.judged(ledger).findings] == [("lost", 2)]
+
+
+def test_a_doubt_that_was_never_resolved_takes_nothing_from_the_next_act() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.doubt(diary.intend(valves("p1"), "V1", batch="B-1", at_s=10), at_s=11)
+    diary.settle(diary.intend(valves("p1"), "V1", batch="B-2", at_s=500), at_s=500)
+    ledger.toggle(500, "p1", True)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert [act.verdict for act in said.acts] == ["held", "as asked"]
+    assert [held.batch for held in said.held] == ["B-1"]
+
+
+def test_an_attempt_that_went_on_after_the_software_died_is_one_act_with_the_next() -> None:
+    diary, ledger = Diary(), Ledger()
+    first = diary.intend(pump(60), "P1", at_s=10)
+    ledger.flow(10.1, 50, 25)  # it turned on while nobody watched, until it was halted
+    diary.settle(first, "part", "25 mL", at_s=120)
+    second_one = diary.intend(pump(60), "P1", attempt=2, at_s=300)
+    ledger.flow(300.1, 360, 35)
+    diary.settle(second_one, "all", "35 mL", at_s=361)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert [(act.attempts, act.effects) for act in said.acts] == [(2, (1, 2))]
+
+
+def test_attempts_that_overlap_a_death_are_summed() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.intend(pump(60), "P1", at_s=10)  # never ended: the software died
+    again = diary.intend(pump(60), "P1", attempt=2, at_s=40)
+    ledger.flow(10.1, 40, 20)
+    ledger.flow(40.1, 130, 60)
+    diary.settle(again, "all", "60 mL", at_s=130)
+    assert names(diary.judged(ledger)) == [("repeated", "P1")]
+
+
+def test_what_begins_after_a_hasty_settlement_is_still_the_acts() -> None:
+    ledger = Ledger()
+    ledger.flow(230, 320, 60)
+    assert one_act(pump(60), "P1", ledger, done="60 mL").agrees
+    ledger.flow(400, 490, 60)
+    assert names(one_act(pump(60), "P1", ledger, done="60 mL")) == [("repeated", "P1")]
+
+
+def test_what_an_instrument_does_long_after_its_last_act_is_named() -> None:
+    ledger = Ledger()
+    ledger.flow(100, 190, 60)
+    ledger.flow(9000, 9090, 60)
+    assert names(one_act(pump(60), "P1", ledger, done="60 mL")) == [("unexplained", "P1")]
+
+
+def test_what_an_instrument_does_before_its_first_act_is_named() -> None:
+    ledger = Ledger()
+    ledger.flow(1, 20, 60)
+    ledger.flow(100, 190, 60)
+    assert names(one_act(pump(60), "P1", ledger, done="60 mL")) == [("unexplained", "P1")]
+
+
+@pytest.mark.parametrize("dropped_again", [False, True])
+def test_a_bag_that_fell_was_not_brought(dropped_again: bool) -> None:
+    ledger = Ledger()
+    ledger.move("R1", 120, "C-1", "rack", "gripper:R1")
+    if dropped_again:
+        ledger.add("R1", "dropped", 130, things=("C-1",), places=("gripper:R1", "floor"))
+    said = one_act(carry(True, "C-1", "rack"), "R1", ledger)
+    assert names(said) == ([("lost", "R1")] if dropped_again else [])
+
+
+def test_a_kit_is_carried_by_its_tray() -> None:
+    ledger = Ledger()
+    ledger.move("R1", 120, "K-1", "gripper:R1", "rotor")
+    assert one_act(carry(False, "K-1/vessel", "rotor"), "R1", ledger).agrees
+
+
+def test_people_who_work_at_once_each_have_their_own() -> None:
+    diary, ledger = Diary(), Ledger()
+    acts = [
+        by_hand(Handwork.DRAW_SAMPLE, f"C-{n}", f"T-{n}", parameters={"volume": "1 mL"})
+        for n in (1, 2)
+    ]
+    commands = [
+        diary.intend(act, "hands", batch=f"B-{n}", at_s=10) for n, act in enumerate(acts, 1)
+    ]
+    for n, person in ((1, "U-1"), (2, "U-2")):
+        diary.taken(person, batch=f"B-{n}", at_s=20)
+    ledger.add("U-2", "sampled", 90, things=("C-2", "T-2"), amount=1000)
+    ledger.add("U-1", "sampled", 95, things=("C-1", "T-1"), amount=1000)
+    for command in commands:
+        diary.settle(command, at_s=100)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert [(act.people, act.effects) for act in said.acts] == [(("U-1",), (2,)), (("U-2",), (1,))]
+
+
+def test_doors_and_what_is_taken_in_hand_belong_to_the_work() -> None:
+    diary, ledger = Diary(), Ledger()
+    command = diary.intend(by_hand(Handwork.LOAD, "C-1", at=["incubator/1"]), "hands", at_s=10)
+    ledger.add("U-1", "door", 20, places=("incubator",), amount=1)
+    ledger.move("U-1", 21, "C-1", "rack", "hands")
+    ledger.move("U-1", 22, "C-1", "hands", "incubator/1")
+    ledger.add("U-1", "door", 23, places=("incubator",), amount=0)
+    diary.settle(command, at_s=30)
+    assert diary.judged(ledger).agrees
+    ledger.add("U-1", "door", 5000, places=("incubator",), amount=1)
+    assert names(diary.judged(ledger)) == [("unexplained", "U-1")]
+
+
+# What else is named ----------------------------------------------------------------------------
+
+
+def test_an_outside_act_names_what_was_done_since_the_last_intent_and_nothing_before() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(50, "p3", True, by="panel:V1")
+    ledger.toggle(100, "p1", True)
+    diary.settle(diary.intend(valves("p1", "p3"), "V1", at_s=100), at_s=100)
+    ledger.toggle(150, "p4", True, by="panel:V1")
+    diary.outside("V1", at_s=200)
+    said = diary.judged(ledger)
+    assert [finding.effects for finding in said.unexplained] == [(1,)]
+
+
+def test_a_power_cycle_that_was_seen_is_named() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(100, "p1", True)
+    diary.settle(diary.intend(valves("p1"), "V1", at_s=100), at_s=100)
+    ledger.toggle(8000, "p1", False)
+    assert names(diary.judged(ledger)) == [("unexplained", "V1")]
+    diary.outside("V1", at_s=8100)
+    assert diary.judged(ledger).agrees
+
+
+def test_an_outside_act_on_one_instrument_names_nothing_of_another() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.toggle(50, "p3", True, by="panel:V1")
+    diary.outside("V2", at_s=60)
+    assert names(diary.judged(ledger)) == [("unexplained", "V1")]
+
+
+def test_a_settlement_that_no_intent_began_is_lost() -> None:
+    diary = Diary()
+    diary.settle(CommandId("B-1/move#1.1"), at_s=5)
+    (finding,) = diary.judged([]).lost
+    assert "never intended" in finding.text
+
+
+def test_an_act_without_trace_is_named_and_not_judged() -> None:
+    tare = Tare(
+        unit="station",
+        longest=1 * hour,
+        on_interruption=OnInterruption.REPEAT,
+        quieten=Quieten.LEAVE_RUNNING,
+    )
+    said = one_act(tare, "W1", Ledger())
+    assert said.agrees
+    assert [(one.instrument, one.act) for one in said.not_judged] == [("W1", "tare")]
+
+
+@pytest.mark.parametrize(("verdict", "lost"), [("nothing", 1), ("all", 1)])
+def test_an_act_without_effect_is_lost_once_its_batch_is_complete(verdict: str, lost: int) -> None:
+    diary = Diary()
+    diary.settle(diary.intend(pump(60), "P1", at_s=10), verdict, "", at_s=20)
+    assert diary.judged([]).lost_acts == (verdict == "all")
+    diary.ended(at_s=30)
+    assert diary.judged([]).lost_acts == lost
+
+
+def test_an_act_that_is_on_record_as_failed_is_not_lost() -> None:
+    diary = Diary()
+    diary.fail(diary.intend(pump(60), "P1", at_s=10), at_s=20)
+    diary.ended(at_s=30)
+    assert diary.judged([]).agrees
+
+
+# The branch taken ------------------------------------------------------------------------------
+
+
+def _step(slug: str) -> Step:
+    phase = VerifyIdentity(container="kit", at="station", longest_hold=1 * hour)
+    return Step(slug=slug, name=slug, phase=phase)
+
+
+def _branching() -> Recipe:
+    reading = MeasuredValue(name="density")
+    condition = Condition(reading=reading, lowest="1", highest="2", fresh_within=1 * hour)
+    operation = Operation(
+        slug="once",
+        name="Once",
+        body=(
+            _step("01-first"),
+            When(
+                slug="check",
+                name="Check",
+                condition=condition,
+                then=(_step("02-then"),),
+                otherwise=(_step("03-otherwise"),),
+            ),
+            RepeatUntil(
+                slug="feed", name="Feed", at_most=3, condition=condition, body=(_step("04-feed"),)
+            ),
+        ),
+    )
+    body = (UnitProcedure(slug="move", name="Move", body=(operation,)),)
+    return Recipe.written(Recipe(title="T", document="D", version="1", author="a", body=body))
+
+
+def _ran(*phases: str, branch: str = "then") -> Comparison:
+    diary, recipe = Diary(), _branching()
+    signed = Signed(
+        signer=UserId("U-1"),
+        printed_name="A",
+        meaning="authored",
+        signed_digest=recipe.digest,
+        signed_at=USUAL_START,
+    )
+    diary.write(
+        RecipeSubmitted(
+            recipe=recipe.digest,
+            title="T",
+            document="D",
+            version="1",
+            content=recipe.content.decode(),
+            signature=signed,
+        )
+    )
+    made = {
+        "batch": BATCH,
+        "coi": CoiId("COI-A"),
+        "recipe": recipe.digest,
+        "cell": "0" * 64,
+        "engine": "1",
+        "signature": signed,
+        **dict.fromkeys(("containers", "kits", "units", "places", "ordered"), ()),
+    }
+    diary.write(BatchMade.model_validate(made))
+    diary.write(
+        BranchTaken(
+            batch=BATCH, path=PhasePath("move/once/check"), branch=branch, because="density"
+        )
+    )
+    for phase in phases:
+        path = PhasePath(f"move/once/{phase}")
+        diary.write(
+            PhaseStarted(batch=BATCH, path=path, recipe=recipe.digest, phase="verify_identity/1")
+        )
+        diary.write(PhaseEnded(batch=BATCH, path=path, report={}))
+    diary.ended()
+    return diary.judged([])
+
+
+def test_a_phase_of_the_branch_taken_that_never_ran_is_lost() -> None:
+    feeds = ("feed[1]/04-feed", "feed[2]/04-feed")
+    assert _ran("01-first", "check[then]/02-then", *feeds).agrees
+    assert _ran("01-first", "check[otherwise]/03-otherwise", *feeds, branch="otherwise").agrees
+    left_out = _ran("01-first", *feeds)
+    assert [one.path for one in left_out.lost] == ["move/once/check[then]/02-then"]
+    assert [one.path for one in _ran("01-first", "check[then]/02-then").lost] == [
+        "move/once/feed[1]/04-feed"
+    ]
+
+
+# Many batches at once --------------------------------------------------------------------------
+
+Fault = Literal["", "swallowed", "doubled", "half"]
+
+
+@dataclass
+class Room:
+    """A room that really does what it is told, or what a fault makes of it."""
+
+    chance: Random
+    diary: Diary = field(default_factory=Diary)
+    ledger: Ledger = field(default_factory=Ledger)
+    opened: set[str] = field(default_factory=set[str])
+    expected: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    now_s: float = 0.0
+    later: list[tuple[float, Callable[[], None]]] = field(
+        default_factory=list[tuple[float, Callable[[], None]]]
+    )
+
+    def fault(self, *possible: Fault) -> Fault:
+        return self.chance.choice(possible) if self.chance.random() < 0.15 else ""
+
+    def expect(self, kind: str, batch: str, word: int) -> None:
+        self.expected.append((kind, batch, word))
+
+    def rest(self, fault: Fault) -> None:
+        """Let some time pass, or none at all; after a fault there is always some."""
+        self.now_s += self.chance.choice((0.0, 0.2, 30.0)) if not fault else 5.0
+        for due in [one for one in self.later if one[0] <= self.now_s]:
+            self.later.remove(due)
+            due[1]()
+
+    def valves(self, batch: str, word: int, *wanted: str) -> None:
+        fault = self.fault("swallowed", "doubled")
+        command = self.diary.intend(valves(*wanted), "V1", batch=batch, word=word, at_s=self.now_s)
+        changed = sorted(self.opened ^ set(wanted))
+        for branch in changed if fault != "swallowed" else ():
+            for is_open in [branch in wanted, branch not in wanted, branch in wanted][
+                : 3 if fault == "doubled" else 1
+            ]:
+                self.ledger.toggle(self.now_s, branch, is_open)
+        if fault != "swallowed":
+            self.opened = set(wanted)
+        self.diary.settle(command, at_s=self.now_s)
+        if fault and changed:
+            self.expect("lost" if fault == "swallowed" else "repeated", batch, word)
+        self.rest(fault)
+
+    def pump(self, batch: str, word: int, volume: float) -> None:
+        fault = self.fault("swallowed", "doubled", "half")
+        parts = [volume]
+        if self.chance.random() < 0.3:
+            first = round(volume * self.chance.uniform(0.2, 0.8))
+            parts = [first, volume - first]
+        act = pump(volume, source=f"C-{batch}", target=f"K-{batch}/vessel")
+        for n, part in enumerate(parts, 1):
+            command = self.diary.intend(
+                act, "P1", batch=batch, word=word, attempt=n, at_s=self.now_s
+            )
+            much = part * {"swallowed": 0.0, "doubled": 2.0, "half": 0.5}.get(fault, 1.0)
+            begun_s, self.now_s = self.now_s, self.now_s + much * 1.5
+            if much:
+                off = 1.0 + self.chance.uniform(-0.02, 0.02)
+                things = f"C-{batch} K-{batch}/vessel"
+                self.ledger.flow(begun_s, self.now_s, much * off, things)
+            verdict = "all" if n == len(parts) else "part"
+            self.diary.settle(command, verdict, f"{part} mL", at_s=self.now_s)
+            self.rest(fault)
+        if fault:
+            self.expect("repeated" if fault == "doubled" else "lost", batch, word)
+
+    def carry(self, batch: str, word: int, start: str, to: str) -> None:
+        fault = self.fault("swallowed", "doubled")
+        picks = to.startswith("gripper")
+        act = carry(picks, f"C-{batch}", start if picks else to)
+        command = self.diary.intend(act, "R1", batch=batch, word=word, at_s=self.now_s)
+        ways = [(start, to), (to, start), (start, to)][: 3 if fault == "doubled" else 1]
+        for a, b in ways if fault != "swallowed" else ():
+            self.now_s += 3.0
+            self.ledger.move("R1", self.now_s, f"C-{batch}", a, b)
+        self.now_s += 3.0
+        self.diary.settle(command, at_s=self.now_s)
+        if fault:
+            self.expect("lost" if fault == "swallowed" else "repeated", batch, word)
+        self.rest(fault)
+
+    def sample(self, batch: str, word: int) -> None:
+        """Offer hand work now; it is done and reported while others go on."""
+        fault = self.fault("swallowed", "doubled", "half")
+        things = (f"C-{batch}", f"T-{batch}-{word}")
+        act = by_hand(Handwork.DRAW_SAMPLE, *things, parameters={"volume": "1 mL"})
+        command = self.diary.intend(act, "hands", batch=batch, word=word, at_s=self.now_s)
+        person = self.chance.choice(("U-1", "U-2", "U-3"))
+
+        def done() -> None:
+            times = {"swallowed": 0, "doubled": 2}.get(fault, 1)
+            for _ in range(times):
+                amount = 500 if fault == "half" else 1000
+                self.ledger.add(person, "sampled", self.now_s, things=things, amount=amount)
+            self.diary.settle(command, at_s=self.now_s)
+
+        self.later.append((self.now_s + self.chance.uniform(0.0, 300.0), done))
+        if fault:
+            self.expect("repeated" if fault == "doubled" else "lost", batch, word)
+        self.rest(fault)
+
+
+def _work_of(room: Room, batch: str) -> list[Callable[[], None]]:
+    """Return a batch's acts in their order; the next may begin when one has returned."""
+    words = count(1)
+    acts: list[Callable[[], None]] = []
+    for _ in range(room.chance.randint(1, 4)):
+        a, b, c = next(words), next(words), next(words)
+        port, volume = room.chance.choice(("p1", "p2")), room.chance.randint(5, 200)
+
+        def transfer(
+            a: int = a, b: int = b, c: int = c, port: str = port, volume: int = volume
+        ) -> None:
+            room.valves(batch, a, port, "vessel")
+            room.pump(batch, b, volume)
+            room.valves(batch, c)
+
+        def move(a: int = next(words), b: int = next(words), place: str = f"rack-{batch}") -> None:
+            there = f"incubator/{batch}"
+            room.carry(batch, a, place, "gripper:R1")
+            room.carry(batch, b, "gripper:R1", there)
+
+        def sample(a: int = next(words)) -> None:
+            room.sample(batch, a)
+
+        acts += room.chance.sample([transfer, move, sample], k=room.chance.randint(1, 3))
+    return acts
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None)
+def test_of_many_batches_at_once_just_the_planted_faults_are_named(seed: int) -> None:
+    room = Room(Random(seed))
+    waiting = [_work_of(room, f"B-{n}") for n in range(1, room.chance.randint(2, 5))]
+    while any(waiting):
+        room.chance.choice([acts for acts in waiting if acts]).pop(0)()
+    room.now_s += 1000.0
+    room.rest("")
+    said = room.diary.judged(room.ledger)
+    found = sorted((one.kind, str(one.batch), one.word) for one in said.findings)
+    assert found == sorted(room.expected), said.findings
+    assert said.effects == len(room.ledger)
+    assert {act.path for act in said.acts} <= {PATH}
+    assert {str(act.batch) for act in said.acts} <= {f"B-{n}" for n in range(1, 6)} | {
+        BatchId("B-1")
+    }
