@@ -191,12 +191,15 @@ def _call(name: str, arguments: list[str]) -> int:
     command = get_command(_application(typer, module))
     called = f"cellwright {name}"
     try:
-        status: int | None = command.main(args=arguments, prog_name=called, standalone_mode=False)
+        with command.make_context(called, arguments) as context:
+            status: int | None = command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
     except typer.TyperException as wrong:
         told = wrong.format_message().strip().rstrip(".").replace("\n", " ")
         tell(f"call {called}: {told}. `{called} --help` says how.")
         return WRONG_CALL
-    except typer.Abort:
+    except (typer.Abort, EOFError):
         tell(f"call {called}: the input ended before it was complete. Call it again.")
         return WRONG_CALL
     return DONE if status is None else status

@@ -161,7 +161,15 @@ class Desk:
             raise RefusedError(
                 command.name, why="there is no such command", do_next="Choose one that is shown"
             )
-        seq = await carry(user, {**command.arguments, "secret": command.secret})
+        try:
+            seq = await carry(user, {**command.arguments, "secret": command.secret})
+        except (KeyError, ValueError, TypeError) as wrong:
+            why = f"it lacks {wrong}" if isinstance(wrong, KeyError) else _first_line(wrong)
+            raise RefusedError(
+                command.name.replace("_", " "),
+                why=why,
+                do_next="Give it with the arguments that docs/reference/console.md lists",
+            ) from wrong
         given = Given(seq=seq)
         self._answered[command.request] = given
         if len(self._answered) > REQUESTS_KEPT_MOST:
@@ -541,6 +549,10 @@ class Desk:
         return await self._core.record_for_host(
             ContainerReceived.model_validate({**arguments, "by": user})
         )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
 
 
 def _reconciled(batch: str, command: CommandId, verdict: str, done: str) -> AttemptReconciled:

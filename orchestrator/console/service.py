@@ -50,9 +50,19 @@ from orchestrator.kernel.errors import (
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.virtual_time import VirtualTimeLoop
 
-BODY_BYTES_MAX: Final = 65_536
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A recipe of many hundred phases; read and checked on the loop, so no more."""
+
+LOGIN_BYTES_MAX: Final = 8_192
 HEAD_BYTES_MAX: Final = 16_384
 CONNECTIONS_MAX: Final = 256
+
+DOCUMENTS: Final[Mapping[str, str]] = {"submit_recipe": "content"}
+"""Commands and their argument that is a whole JSON document, kept to the byte. It is one long
+text to the eye of the gate, which therefore looks into it.
+"""
+
+DOCUMENT_DEPTH_MAX: Final = 100
 
 WAIT_S: Final = 25.0
 """How long a view is waited for on a real loop, so that both sides know the other lives."""
@@ -129,9 +139,9 @@ def make_app(console: Console, *, login: Login, closing: asyncio.Event | None = 
     @app.post("/login", openapi_extra=_takes(_Credentials))
     async def log_in(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         async def ask() -> dict[str, Any]:
-            # A password is no text to be shown: the gate, whose refusals quote it, is not for it.
-            value = await _object(request, "log in", gate_but=("password",))
-            given = _checked(_Credentials, value, "log in")
+            fields = await _object(request, "log in", LOGIN_BYTES_MAX)
+            _gate(fields, "log in", secret="password")
+            given = _checked(_Credentials, fields, "log in")
             return {"token": await login(given.user, given.password)}
 
         return _answer(*await _said(ask))
@@ -139,8 +149,9 @@ def make_app(console: Console, *, login: Login, closing: asyncio.Event | None = 
     @app.post("/give", openapi_extra=_takes(Command))
     async def give(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         async def ask() -> dict[str, Any]:
-            command = _checked(Command, await _object(request, "give a command"), "give a command")
-            given = await console.give(command)
+            fields = await _object(request, "give a command", BODY_BYTES_MAX)
+            _gate(fields, "give a command", secret="secret")
+            given = await console.give(_checked(Command, fields, "give a command"))
             return {"given": {"seq": given.seq, "result": given.result}}
 
         return _answer(*await _said(ask))
@@ -459,35 +470,52 @@ def _takes(model: type[Frozen]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-async def _object(
-    request: Request, what: str, *, gate_but: tuple[str, ...] = ()
-) -> dict[str, object]:
-    """Return the JSON object in a request's body, whose texts have passed the gate."""
+async def _object(request: Request, what: str, bytes_max: int) -> dict[str, object]:
+    """Return the JSON object in a request's body."""
     length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length[:16]) > BODY_BYTES_MAX:
+    if not length.isdecimal() or int(length[:16]) > bytes_max:
         raise HTTPException(
-            413 if length else 411,
-            f"a body says its length, which is at most {BODY_BYTES_MAX} bytes",
+            413 if length else 411, f"a body says its length, which is at most {bytes_max} bytes"
         )
-    value = _json(await request.body(), what)
+    try:
+        text = (await request.body()).decode()
+    except UnicodeDecodeError:
+        text = ""
+    value = _json(text, what)
     if not isinstance(value, dict):
         raise RefusedError(what, why="its body isn't a JSON object", do_next=_REQUEST_AGAIN)
-    fields = cast("dict[str, object]", value)
-    admitted_value({k: v for k, v in fields.items() if k not in gate_but}, what=what)
-    return fields
+    return cast("dict[str, object]", value)
 
 
-def _json(body: bytes, what: str) -> object:
+def _gate(fields: Mapping[str, object], what: str, *, secret: str) -> None:
+    """Let the texts of a request through the gate.
+
+    A password is no text to be shown: the gate, whose refusals quote it, is not for it.
+    """
+    fit = {name: value for name, value in fields.items() if name != secret}
+    document = DOCUMENTS.get(str(fields.get("name")))
+    arguments = fields.get("arguments")
+    if document is not None and isinstance(arguments, dict):
+        plain = dict(cast("dict[str, object]", arguments))
+        content = plain.pop(document, None)
+        if isinstance(content, str):
+            where = f"{what}: {document}"
+            admitted_value(_json(content, where), what=where, depth_max=DOCUMENT_DEPTH_MAX)
+            fit["arguments"] = plain
+    admitted_value(fit, what=what)
+
+
+def _json(text: str, what: str) -> object:
     def refused(why: str) -> RefusedError:
         return RefusedError(what, why=why, do_next=_REQUEST_AGAIN)
 
-    def fraction(text: str) -> object:
-        raise refused(f"{text[:20]} isn't a whole number; a measured value is text with its unit")
+    def fraction(digits: str) -> object:
+        raise refused(f"{digits[:20]} isn't a whole number; a measured value is text with its unit")
 
-    def integer(text: str) -> int:
-        if len(text) > 17 or abs(int(text)) > _SAFE_INTEGER_MAX:
+    def integer(digits: str) -> int:
+        if len(digits) > 17 or abs(int(digits)) > _SAFE_INTEGER_MAX:
             raise refused("a number is beyond 2^53-1")
-        return int(text)
+        return int(digits)
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         fields = dict(pairs)
@@ -497,14 +525,14 @@ def _json(body: bytes, what: str) -> object:
 
     try:
         return json.loads(
-            body.decode(),
+            text,
             parse_float=fraction,
             parse_constant=fraction,
             parse_int=integer,
             object_pairs_hook=once,
         )
     except (ValueError, RecursionError) as error:
-        raise refused("its body isn't JSON in UTF-8") from error
+        raise refused("it isn't JSON in UTF-8") from error
 
 
 def _checked(model: type[_M], value: MutableMapping[str, object], what: str) -> _M:

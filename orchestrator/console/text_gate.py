@@ -56,13 +56,18 @@ def admitted(text: str, *, what: str) -> str:
     return text
 
 
-def admitted_value(value: object, *, what: str) -> Any:
+def admitted_value(value: object, *, what: str, depth_max: int = DEPTH_MAX) -> Any:
     """Return a JSON value as it is, if every text and key in it is fit.
+
+    Args:
+        value: What came from outside.
+        what: What it is meant to be, for the person who is refused.
+        depth_max: So deep may lists and objects lie in each other.
 
     Raises:
         RefusedError: One isn't, or lists and objects lie too deep. Nothing happened.
     """
-    _admit(value, what, DEPTH_MAX)
+    _admit(value, what, depth_max)
     return value
 
 
@@ -103,7 +108,7 @@ def _admit(value: object, what: str, depth: int) -> None:
         admitted(value, what=what)
     elif isinstance(value, list | dict):
         if depth == 0:
-            raise _refused(what, f"its lists and objects lie more than {DEPTH_MAX} deep")
+            raise _refused(what, "its lists and objects lie too deep in each other")
         if isinstance(value, dict):
             for key, inner in cast("dict[str, object]", value).items():
                 # Not named by the key until the key is known to be fit.

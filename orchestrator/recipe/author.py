@@ -53,6 +53,7 @@ from orchestrator.recipe.calculations import (
     reagent_per_cells,
     volume_for_ratio,
     volume_holding,
+    volume_less,
     volume_over,
 )
 
@@ -72,6 +73,7 @@ __all__ = [
     "reagent_per_cells",
     "volume_for_ratio",
     "volume_holding",
+    "volume_less",
     "volume_over",
 ]
 
@@ -95,6 +97,7 @@ _KINDS: Final = {
         "load",
         "mix",
         "move_container",
+        "precool",
         "receive",
         "sample_and_count",
         "seed_and_activate",
@@ -123,6 +126,7 @@ _NEVER_AGES: Final = 3650 * day
 """A value in the record doesn't go stale by itself: the step that uses it says how old it
 may be, by a lag."""
 
+_NOTHING: Final = Volume.of_base(0)
 _KIT_PORTS: Final = ("p1", "p2", "p3", "p4", "p5", "p6")
 _ANY_FRACTION: Final = between(0 * percent, 100 * percent)
 
@@ -205,6 +209,13 @@ class Part:
 @dataclass(frozen=True)
 class Received(Part):
     """A receipt, with what it measured."""
+
+    volume: NotYet[Volume]
+
+
+@dataclass(frozen=True)
+class Selected(Part):
+    """A selection, with the volume that came out of it."""
 
     volume: NotYet[Volume]
 
@@ -814,6 +825,14 @@ class Writer:
         """The names of what is measured or ordered so far."""
         return frozenset(self._values)
 
+    def filling_of(self, container: Container) -> Range[Volume]:
+        """Return what an empty bag was declared to be filled with; at most what it holds."""
+        for one in self._materials:
+            if one.name == container.name and isinstance(one, model.EmptyBag):
+                return one.filled or between(_NOTHING, one.capacity)
+        self.fault("P060", f"{container.name!r} isn't an empty bag: nothing can be filled into it")
+        return between(_NOTHING, _NOTHING)
+
     def carries(self, container: Container) -> bool:
         """Return whether patient material is or may be in ``container`` by now."""
         return container.name in self._patients
@@ -1151,7 +1170,7 @@ class TransferStation(Unit):
         self,
         kit: KitInUse,
         *,
-        by: Literal["hands", "pump"],
+        by: Literal["hands"],
         times: int,
         longest_hold: Duration | None = None,
     ) -> Part:
@@ -1178,9 +1197,13 @@ class TransferStation(Unit):
         quench_volume: Volume,
         waste: Container,
         flow: Flow,
+        remove: Volume = _NOTHING,
         longest_hold: Duration | None = None,
     ) -> Part:
-        """Take adherent cells off their surface by enzyme, and quench it within ``contact``."""
+        """Take adherent cells off their surface by enzyme, and quench it within ``contact``.
+
+        ``remove`` is old medium drawn off before, since it inhibits the enzyme.
+        """
         writer = self._writer
         writer.passes(kit.vessel, waste)
         return writer.add(
@@ -1199,6 +1222,7 @@ class TransferStation(Unit):
             quench_volume=quench_volume,
             waste=waste.name,
             waste_at=writer.position(waste),
+            remove=remove,
             flow=flow,
         )
 
@@ -1400,6 +1424,12 @@ class Centrifuge(Unit):
 class Freezer(Unit):
     """Cools at a controlled rate."""
 
+    def precool(
+        self, *, to: Temperature, rate: RampRate, longest_hold: Duration | None = None
+    ) -> Part:
+        """Bring the empty chamber to the temperature at which bags are loaded."""
+        return self._writer.add("precool", longest_hold, freezer=self.name, to=to, rate=rate)
+
     def load(self, *containers: Container, longest_hold: Duration | None = None) -> Part:
         """Have containers set into the chamber by hand."""
         return self._writer.add(
@@ -1457,18 +1487,25 @@ class Bench(Unit):
         marker: str,
         longest: Duration,
         longest_hold: Duration | None = None,
-    ) -> Part:
-        """Have cells selected by marker on a stand-alone closed box."""
-        self._writer.passes(source, to)
-        return self._writer.add(
+    ) -> Selected:
+        """Have cells selected by marker on a stand-alone closed box.
+
+        What comes out lies in the range that ``to`` was declared to be filled with.
+        """
+        writer = self._writer
+        writer.passes(source, to)
+        name = f"{to.name} selected volume"
+        part = writer.add(
             "select_magnetically",
             longest_hold,
+            measures={"volume": name},
             source=source.name,
             target=to.name,
             marker=marker,
             longest=longest,
             at=self.name,
         )
+        return Selected(path=part.path, volume=writer.measured(name, writer.filling_of(to)))
 
     def grade_confluence(self, kit: KitInUse, *, longest_hold: Duration | None = None) -> Graded:
         """Have a person look at the vessel and state how much of it cells cover."""

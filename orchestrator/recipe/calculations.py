@@ -123,6 +123,8 @@ class Formula:
         if step <= 0:
             raise ValueError(f"{self.name}: the step of rounding must be above zero")
         whole, left = divmod(exact, step)
+        if whole < 0:
+            raise ValueError(f"{self.name}: {self.told(_texts(arguments))} is less than nothing")
         if left and not (down_to or up_to):
             raise ValueError(f"{self.name}: {float(exact)} isn't whole and no rounding is stated")
         return self.result.of_base(int(whole + 1 if left and up_to else whole) * step)
@@ -204,6 +206,14 @@ FORMULAS: Final[dict[str, Formula]] = {
             exact=lambda a: Exact(1_000 * a["volume"], a["ratio"]),
         ),
         Formula(
+            name="volume_less/1",
+            arguments={"volume": Volume, "taken": Volume},
+            result=Volume,
+            falls_with=frozenset({"taken"}),
+            equation="{volume} - {taken}",
+            exact=lambda a: Exact(a["volume"] - a["taken"]),
+        ),
+        Formula(
             name="viable_part_engineered/1",
             arguments={"cells": Cells, "engineered": Fraction},
             result=Cells,
@@ -254,6 +264,10 @@ def _formula(name: str) -> Formula:
     if formula is None:
         raise ValueError(f"unknown formula {name!r}; known: {', '.join(sorted(FORMULAS))}")
     return formula
+
+
+def _texts(arguments: Arguments) -> dict[str, str]:
+    return {name: str(value) for name, value in arguments.items()}
 
 
 def _told(amount: Amount) -> str:
@@ -397,6 +411,22 @@ def volume_over(
         "volume_over/1",
         Volume,
         {"volume": volume, "ratio": ratio},
+        down_to=round_down_to,
+        up_to=None,
+    )
+
+
+def volume_less(
+    volume: Volume | NotYet[Volume], *, taken: Volume | NotYet[Volume], round_down_to: Volume
+) -> NotYet[Volume]:
+    """Return what is left of a volume, e.g. to be added to what is there: mL - mL = mL.
+
+    Rounded down. It can't be less than nothing anywhere in the ranges.
+    """
+    return _calculated(
+        "volume_less/1",
+        Volume,
+        {"volume": volume, "taken": taken},
         down_to=round_down_to,
         up_to=None,
     )

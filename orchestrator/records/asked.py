@@ -8,9 +8,9 @@ engine that carries acts out, so that the two can't share a mistake.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from devices.interfaces.cell_count import CountCells
 from devices.interfaces.centrifugation import Spin
@@ -137,8 +137,16 @@ def standing_value(effect: LedgerEffect) -> str | float:
     return effect.amount
 
 
-Standing = Callable[[tuple[str, ...]], str | float | None]
-"""How something stood before an act, from the ledger; None if it was never seen."""
+class Standing(Protocol):
+    """How things stood before an act, from the ledger."""
+
+    def of(self, key: tuple[str, ...]) -> str | float | None:
+        """Return how one thing stood; None if it was never seen."""
+        ...
+
+    def keys(self) -> Iterable[tuple[str, ...]]:
+        """Return everything whose standing the ledger tells at any time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,12 +366,15 @@ class _Settings(Asked):
             if key is not None:
                 own[key] = standing_value(effect)
         wrong: list[str] = []
-        for key, target in {**self._targets, **{key: self._target(key) for key in own}}.items():
+        for key in dict.fromkeys((*self._targets, *own, *before.keys())):
+            target = self._target(key)
+            if target is None:
+                continue
             stands = own.get(key)
             if stands is None:
-                stands = before(key)
+                stands = before.of(key)
             stands = self._unseen if stands is None else stands
-            if target is not None and (stands is None or not self._equal(stands, target)):
+            if stands is None or not self._equal(stands, target):
                 wrong.append(f"{_text(key, stands)}, not {_text(key, target)}")
         less = (claim.whole or must_have) and bool(wrong)
         asked = ", ".join(_text(key, target) for key, target in self._targets.items())
@@ -430,7 +441,7 @@ class _Ramp(Asked):
         return None if start is None else abs(self._to - start)
 
     def balance(self, claim: Claim, before: Standing, *, must_have: bool) -> Balance:
-        stood = before(("temperature", self._equipment))
+        stood = before.of(("temperature", self._equipment))
         asked = self._way(float(stood) if stood is not None else None)
         shown, error = self.shown, self.error.absolute + 1e-9
         more = asked is not None and shown > asked + error
@@ -509,7 +520,7 @@ def _valves(act: SetValves, equipment: str) -> _Settings:
     return _Settings(
         {("valve", equipment, name): 1.0 for name in act.open},
         _setting_of(equipment),
-        others=lambda key: 0.0 if key[0] == "valve" else None,
+        others=lambda key: 0.0 if key[:2] == ("valve", equipment) else None,
         unseen=0.0,
     )
 

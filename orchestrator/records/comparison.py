@@ -80,6 +80,9 @@ CLOCKS_AGREE_S: Final = 1.0
 """How far the journal's clock and the World's may differ before an effect lies outside an
 attempt's time; set here."""
 
+AT_ONCE_S: Final = 0.002
+"""Closer than this is the same moment: the journal's instants and the World's are rounded."""
+
 Verdict = Literal[
     "as asked", "part", "nothing to do", "repeated", "lost", "held", "open", "not judged"
 ]
@@ -190,12 +193,16 @@ def compare(
 
 @dataclass(slots=True)
 class _Attempt:
-    """One attempt: from when to when it may have acted, and what the record says of it."""
+    """One attempt: from when to when it may have acted, and what the record says of it.
+
+    ``next_s`` is when its instrument was given another act: it does one thing at a time.
+    """
 
     act: _ActSeen
     seq: int
     from_s: float
     to_s: float = _NEVER
+    next_s: float = _NEVER
     verdict: str = ""
     done: str = ""
 
@@ -335,16 +342,16 @@ class _Journal:
         attempt.verdict, attempt.done, attempt.to_s = verdict, done, at_s
 
     def close(self) -> None:
-        """Say who did hand work, and end what an instrument left open with its next act."""
+        """Say who did hand work, and when each instrument was given its next act."""
         for key, workers in self._workers.items():
             if key in self.acts:
                 self.acts[key].people |= workers
         for attempts in self.by_equipment.values():
             if attempts[0].act.is_by_hand:
                 continue
-            for earlier, later in pairwise(attempts):
-                if earlier.act is not later.act:
-                    earlier.to_s = min(earlier.to_s, later.from_s)
+            for later, earlier in pairwise(reversed(attempts)):
+                is_another = earlier.act is not later.act
+                earlier.next_s = later.from_s if is_another else later.next_s
 
 
 def _act_seen(event: AttemptIntended, seq: int) -> _ActSeen:
@@ -388,14 +395,28 @@ class _Candidates:
 
 def _latest_s(attempt: _Attempt) -> float:
     """Return when an effect of ``attempt`` may begin at the latest."""
-    return attempt.to_s + max(CLOCKS_AGREE_S, attempt.act.longest_s)
+    goes_on_to_s = attempt.to_s + max(CLOCKS_AGREE_S, attempt.act.longest_s)
+    ends_s = min(attempt.to_s, attempt.next_s) + AT_ONCE_S
+    return max(ends_s, min(goes_on_to_s, attempt.next_s - AT_ONCE_S))
 
 
 def _is_within(effect: LedgerEffect, attempt: _Attempt) -> bool:
     """Return whether the effect lies in the attempt's own time."""
-    if effect.at_to_s > effect.at_from_s and attempt.to_s > attempt.from_s:
-        return attempt.from_s <= effect.at_from_s < attempt.to_s
-    return attempt.from_s <= effect.at_from_s <= attempt.to_s
+    if effect.at_from_s < attempt.from_s - AT_ONCE_S:
+        return False
+    lasts = effect.at_to_s > effect.at_from_s and attempt.to_s > attempt.from_s
+    if lasts or attempt.next_s < attempt.to_s:
+        return effect.at_from_s < min(attempt.to_s, attempt.next_s) - AT_ONCE_S
+    return effect.at_from_s <= attempt.to_s + AT_ONCE_S
+
+
+def _begun(within: list[_Attempt]) -> list[_Attempt]:
+    """Return, latest first, the attempts that an instrument hadn't ended when it last acted.
+
+    It does one thing at a time: when it has begun the later of two, the earlier is over.
+    """
+    last = max((n for n, one in enumerate(within) if one.act.asked.effects), default=0)
+    return within[last:][::-1]
 
 
 class _Matching:
@@ -445,11 +466,12 @@ class _Matching:
         else:
             near = []
         within = [one for one in near if _is_within(effect, one)]
+        latest_first = within[::-1] if by_hand else _begun(within)
         return (
             next((one for one in within if one.act.asked.wants(effect)), None)
             or next((one for one in near[::-1] if one.act.asked.wants(effect)), None)
-            or next((one for one in within[::-1] if one.act.asked.fits(effect)), None)
-            or next((one for one in within[::-1] if one.act.asked.goes_with(effect)), None)
+            or next((one for one in latest_first if one.act.asked.fits(effect)), None)
+            or next((one for one in latest_first if one.act.asked.goes_with(effect)), None)
             or self._stray_of(effect, near, within, by_hand=by_hand)
         )
 
@@ -464,10 +486,9 @@ class _Matching:
         """Return the attempt that ``effect`` is too much for, if it is for one."""
         if self._is_named_outside(effect):
             return None
-        late = next((one for one in near[::-1] if one.act.asked.fits(effect)), None)
-        if late is not None or by_hand or not within:
-            return late
-        return within[-1]
+        if within and not by_hand:
+            return within[-1]
+        return next((one for one in near[::-1] if one.act.asked.fits(effect)), None)
 
     def _may_be_by(self, person: str, act: _ActSeen) -> bool:
         return not act.people or self._journal.people.get(person, person) in act.people
@@ -490,13 +511,31 @@ class _Matching:
             for one in intents
         )
 
-    def before(self, act: _ActSeen, key: tuple[str, ...]) -> str | float | None:
+    def standing(self, act: _ActSeen, key: tuple[str, ...]) -> str | float | None:
         """Return how something stood when ``act`` began."""
         for effect, owner in reversed(self._standing.get(key, [])):
             earlier = effect.at_to_s <= act.attempts[0].from_s if owner is None else owner < act.seq
             if earlier or effect.n == 0:
                 return standing_value(effect)
         return None
+
+    def known(self) -> Iterable[tuple[str, ...]]:
+        """Return everything whose standing is known at any time."""
+        return self._standing
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How things stood when an act began."""
+
+    matched: _Matching
+    act: _ActSeen
+
+    def of(self, key: tuple[str, ...]) -> str | float | None:
+        return self.matched.standing(self.act, key)
+
+    def keys(self) -> Iterable[tuple[str, ...]]:
+        return self.matched.known()
 
 
 def _doer(effect: LedgerEffect) -> str:
@@ -519,7 +558,7 @@ def _judged(journal: _Journal, matched: _Matching) -> Comparison:
     for act in journal.acts.values():
         balance = act.asked.balance(
             act.claim(),
-            lambda key, act=act: matched.before(act, key),
+            _Before(matched, act),
             must_have=act.batch in journal.complete and act.attempts[-1].verdict != "failed",
         )
         acts.append(_judged_act(act, balance))

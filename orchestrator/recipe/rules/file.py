@@ -103,9 +103,9 @@ IMPORTS: Final[dict[str, frozenset[str]]] = {
     "orchestrator.recipe": frozenset({"Writer", "procedure"}),
     "orchestrator.recipe.author": _words(
         "Arm Bench CellCounter Centrifuge Choice Container Count Dewar Entry Freezer Graded Hold "
-        "Incubator KitInUse NotYet Part Received TransferStation Writer cells_by_weight cells_in "
-        "engineered_cells part_of_volume procedure reagent_per_cells volume_for_ratio "
-        "volume_holding volume_over"
+        "Incubator KitInUse NotYet Part Received Selected TransferStation Writer cells_by_weight "
+        "cells_in engineered_cells part_of_volume procedure reagent_per_cells volume_for_ratio "
+        "volume_holding volume_less volume_over"
     ),
     "__future__": frozenset({"annotations"}),
 }
@@ -118,7 +118,7 @@ WORDS: Final = _words(
     "verify_identity when "
     # the units'
     "concentrate connect count detach disconnect exchange_medium feed fill_and_seal formulate "
-    "freeze grade_confluence incubate install_kit load mix move receive select_magnetically "
+    "freeze grade_confluence incubate install_kit load mix move precool receive select_magnetically "
     "set_climate seed_and_activate store transduce transfer wash "
     # what they give
     "carbon_dioxide cd3 confluence end engineered flush start temperature vessel viability "

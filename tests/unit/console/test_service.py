@@ -13,6 +13,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -189,6 +190,39 @@ def test_a_command_that_isn_t_one_is_refused_and_nothing_happens(
         error = await refused(answer, 409)
         assert why in error["why"]
         assert not toy.takers
+
+    on_virtual_time(path, case)
+
+
+def test_a_recipe_is_looked_into_and_goes_through_to_the_byte(path: Path) -> None:
+    async def case(http: httpx.AsyncClient, toy: ToyConsole) -> None:
+        async def submit(content: object) -> httpx.Response:
+            command = a_command("submit_recipe", content=content)
+            return await http.post("/give", json=command.model_dump())
+
+        steps: Any = [{"text": "Move 250 mL µ", "then": []} for _ in range(5_000)]
+        for _ in range(60):
+            steps = {"sequence": steps}
+        assert (await submit(json.dumps(steps))).status_code == 200
+        assert toy.last == {"content": json.dumps(steps)}
+        for harm in ('["\\u001b[2J"]', '["\u202e"]', "[0.5]", "{", '{"a":1,"a":2}', "\n\x1b", 5):
+            toy.takers.clear()
+            answer = await submit(harm)
+            if harm != 5:  # no text: the console's own matter
+                await refused(answer, 409)
+                assert not toy.takers
+
+    on_virtual_time(path, case)
+
+
+def test_the_password_of_a_signature_is_never_told_back(path: Path) -> None:
+    async def case(http: httpx.AsyncClient, toy: ToyConsole) -> None:
+        odd = "Mu\u0308ller\x1bQ"
+        assert (await http.post("/give", json={**GOOD, "secret": odd})).status_code == 200
+        for secret in ([odd], 17, {odd: 1}):
+            answer = await http.post("/give", json={**GOOD, "secret": secret})
+            await refused(answer, 409)
+            assert "ller" not in answer.text
 
     on_virtual_time(path, case)
 

@@ -26,6 +26,7 @@ class ToyConsole:
         self.takers: dict[int, str] = {}
         self.text = "fit"
         self.waiting = 0
+        self.last: dict[str, Any] = {}
         self._changed_at: dict[int, int] = {}
         self._answered: dict[str, Given] = {}
         self._news = asyncio.Event()
@@ -75,6 +76,7 @@ class ToyConsole:
         number = int(command.arguments.get("number", 0))
         if self._changed_at.get(number, 0) > command.seen:
             raise RefusedError(command.name, why="it has changed since", do_next="Look again")
+        self.last = command.arguments
         await self.change()
         self._changed_at[number] = self.version
         self.takers[number] = PEOPLE[command.session]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from devices.interfaces.fluid_transfer import PumpVolume
 from devices.interfaces.hands import HandAct, Handwork
@@ -93,32 +94,34 @@ class Diary:
         self, command: CommandId, verdict: str = "all", done: str = "1", at_s: float | None = None
     ) -> None:
         """Record that an attempt had a known effect."""
-        event = {"verdict": verdict, "done": done, "after": {}, "witness": "", "evidence": {}}
-        batch = BatchId(command.partition("/")[0])
-        settled = AttemptSettled.model_validate({"batch": batch, "command": command, **event})
+        event: dict[str, Any] = {
+            "verdict": verdict,
+            "done": done,
+            "after": {},
+            "witness": "",
+            "evidence": {},
+        }
+        settled = AttemptSettled.model_validate(
+            {"batch": _batch_of(command), "command": command, **event}
+        )
         self.write(settled, at_s=at_s)
 
     def fail(self, command: CommandId, *, at_s: float | None = None) -> None:
         """Record that an attempt failed and did nothing."""
-        batch = BatchId(command.partition("/")[0])
         error = {"code": "failed.device-fault"}
-        self.write(AttemptFailed(batch=batch, command=command, error=error), at_s=at_s)
+        self.write(AttemptFailed(batch=_batch_of(command), command=command, error=error), at_s=at_s)
 
     def doubt(self, command: CommandId, why: str = "no reply", at_s: float | None = None) -> None:
         """Record that nobody knows what an attempt did."""
-        batch = BatchId(command.partition("/")[0])
-        self.write(AttemptUncertain(batch=batch, command=command, why=why), at_s=at_s)
+        self.write(AttemptUncertain(batch=_batch_of(command), command=command, why=why), at_s=at_s)
 
     def reconcile(
         self, command: CommandId, verdict: str, done: str = "", at_s: float | None = None
     ) -> None:
         """Record what two people decided that an attempt had done."""
-        event = {"verdict": verdict, "done": done, "signatures": []}
-        batch = BatchId(command.partition("/")[0])
-        self.write(
-            AttemptReconciled.model_validate({"batch": batch, "command": command, **event}),
-            at_s=at_s,
-        )
+        event: dict[str, Any] = {"verdict": verdict, "done": done, "batch": _batch_of(command)}
+        signed = AttemptReconciled.model_validate({"command": command, "signatures": [], **event})
+        self.write(signed, at_s=at_s)
 
     def outside(self, equipment: str, at_s: float | None = None) -> None:
         """Record that a device showed what no act explains."""
@@ -162,6 +165,10 @@ class Diary:
         return compare(self.events, ledger, start=USUAL_START)
 
 
+def _batch_of(command: CommandId) -> BatchId:
+    return BatchId(command.partition("/")[0])
+
+
 def names(comparison: Comparison) -> list[tuple[str, str]]:
     """Return what was found wrong: kind and instrument."""
     return [(finding.kind, finding.instrument) for finding in comparison.findings]
@@ -191,7 +198,7 @@ def pump(
 def valves(*opened: str) -> SetValves:
     """Return the act of opening just these valves."""
     return SetValves(
-        kit=ContainerId(KIT),
+        kit=ContainerId("K-1"),
         unit="station",
         longest=1 * hour,
         on_interruption=OnInterruption.REPEAT,

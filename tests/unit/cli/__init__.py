@@ -1,0 +1,1 @@
+"""The command line: what each command prints, where, and how it ends."""
