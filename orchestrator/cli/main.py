@@ -40,6 +40,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "user": ("user", "Add people, and list them"),
     "models": ("models", "List the models of instruments that have a driver"),
     "draw": ("draw", "Draw a process cell file as SVG"),
+    "serve": ("serve", "Run the daemon of a process cell"),
+    "room": ("room", "Run an emulated process cell on real wires"),
     "emulate": ("emulate", "Serve one emulated instrument on a port, in real time"),
     "exercise": ("exercise", "Ask an instrument everything that may be asked safely"),
 }

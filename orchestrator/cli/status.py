@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.core import Core
 
 ENDED: Final = ("complete", "stopped", "aborted")
+RUNS: Final = "runs"
 
 _QUIETED: Final = {
     "halt": "Bring {equipment} to rest at its own panel.",
@@ -113,7 +114,7 @@ def _daemon(journal: Path, *, ended_well: bool) -> str:
     except OSError:
         held = False
     if held:
-        return "runs"
+        return RUNS
     return "down, ended in good order" if ended_well else "down, ended without a word"
 
 
@@ -161,6 +162,7 @@ def _patient(coi: str, known: Known, left: _Left) -> dict[str, Any]:
     batches = {name: batch for name, batch in state.batches.items() if batch.coi == coi}
     names = set(batches)
     claims = {name: _claims(batch, known.recipes) for name, batch in batches.items()}
+    doubtful = _in_doubt(state, names, runs=known.daemon == RUNS)
     return {
         "coi": coi,
         "batches": [_batch(name, batch, state) for name, batch in batches.items()],
@@ -169,7 +171,7 @@ def _patient(coi: str, known: Known, left: _Left) -> dict[str, Any]:
             for name, one in state.containers.items()
             if one.what != "reagent" and (one.coi == coi or one.batch in names)
         ],
-        "in_doubt": _in_doubt(state, names),
+        "in_doubt": doubtful,
         "limits": _limits(state, names, left),
         "alarms": _alarms(state, names),
         "tasks": _tasks(state, names),
@@ -183,7 +185,7 @@ def _patient(coi: str, known: Known, left: _Left) -> dict[str, Any]:
             for name, one in state.deviations.items()
             if one.batch in names and not one.closed_by
         ],
-        "by_hand": list(_by_hand(state, batches, claims)),
+        "by_hand": list(_by_hand(state, batches, claims, doubtful)),
     }  # fmt: skip
 
 
@@ -223,12 +225,15 @@ def _container(name: str, one: ContainerState, state: HostState) -> dict[str, An
     }
 
 
-def _in_doubt(state: HostState, batches: set[str]) -> list[dict[str, str]]:
+def _in_doubt(state: HostState, batches: set[str], *, runs: bool) -> list[dict[str, str]]:
+    """Return the attempts of which nobody knows what they did; one that a daemon awaits is none."""
     doubtful: list[dict[str, str]] = []
     for command, (batch, path, number) in state.attempts.items():
         if batch not in batches:
             continue
         attempt = state.batches[batch].phases[path].words[number].attempts[-1]
+        if runs and attempt.verdict == "open":
+            continue
         doubtful.append(
             {
                 "command": command,
@@ -303,10 +308,13 @@ def _tasks(state: HostState, batches: set[str]) -> list[dict[str, Any]]:
 
 
 def _by_hand(
-    state: HostState, batches: Mapping[str, BatchState], claims: Mapping[str, Mapping[str, Claims]]
+    state: HostState,
+    batches: Mapping[str, BatchState],
+    claims: Mapping[str, Mapping[str, Claims]],
+    doubtful: list[dict[str, str]],
 ) -> Iterator[str]:
     """Yield what people can do without the software, the most pressing first."""
-    for one in _in_doubt(state, set(batches)):
+    for one in doubtful:
         yield _QUIETED.get(one["quieten"], "Look at {equipment}.").format_map(one)
         yield (
             f"Don't repeat {one['act']} on {one['equipment']} ({one['asked']}): nobody knows yet "

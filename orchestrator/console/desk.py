@@ -536,19 +536,20 @@ class Desk:
     # material ----------------------------------------------------------------------------------
 
     async def _receive_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
-        return await self._core.record_for_host(
-            LotReceived.model_validate({**arguments, "by": user})
-        )
+        return await self._core.record_for_host(LotReceived.model_validate(_by(user, arguments)))
 
     async def _quarantine_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
-        return await self._core.record_for_host(
-            LotQuarantined.model_validate({**arguments, "by": user})
-        )
+        return await self._core.record_for_host(LotQuarantined.model_validate(_by(user, arguments)))
 
     async def _receive_material(self, user: UserId, arguments: dict[str, Any]) -> int:
         return await self._core.record_for_host(
-            ContainerReceived.model_validate({**arguments, "by": user})
+            ContainerReceived.model_validate(_by(user, arguments))
         )
+
+
+def _by(user: UserId, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments as an event's fields, with who gave it."""
+    return {**{name: one for name, one in arguments.items() if name != "secret"}, "by": user}
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,6 @@ from orchestrator.engine.limits import Limits
 from orchestrator.journal.events import MomentPassed
 from orchestrator.kernel.identifiers import BatchId, PhasePath
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.quantities import Duration
 from orchestrator.recipe.model import Lag, Recipe, written_path
 
 
@@ -59,7 +58,7 @@ class Lags:
                 self._name(lag),
                 owner=lag.name,
                 batch=self._batch,
-                maximum=lag.maximum or Duration.of_base(0),
+                maximum=lag.maximum,
                 tier=lag.tier.value,
                 source=lag.source,
             )

@@ -39,7 +39,7 @@ class Limits:
         *,
         owner: str,
         batch: BatchId | None,
-        maximum: Duration,
+        maximum: Duration | None,
         tier: Literal["warn", "alarm", "block"],
         source: str,
     ) -> None:
@@ -51,7 +51,7 @@ class Limits:
                 limit=name,
                 owner=owner,
                 batch=batch,
-                maximum=str(maximum),
+                maximum="" if maximum is None else str(maximum),
                 tier=tier,
                 source=source,
             )

@@ -11,7 +11,6 @@ import asyncio
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,45 +29,19 @@ from orchestrator.journal.journal import Journal
 from orchestrator.kernel.desks import Command, Console, Given
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import CommandId, HostId, UserId
-from orchestrator.people.users import HashingCost, add_person, hash_secret
+from orchestrator.people.users import add_person, hash_secret
 from orchestrator.process_cell.build import make_drivers
 from orchestrator.process_cell.config import load_cell
+from orchestrator.process_cell.emulated_people import (
+    CHEAP_HASHING,
+    PEOPLE,
+    TECHNICIANS,
+)
 from orchestrator.virtual_time import virtual_clock
-
-CHEAP_HASHING: Final = HashingCost(memory_kib=8, passes=1, lanes=1)
-"""For the people of an emulated cell alone: their passwords stand in this file."""
 
 T = TypeVar("T")
 
 HOST: Final = HostId("emulated")
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody of an emulated cell."""
-
-    login: str
-    printed_name: str
-    roles: tuple[str, ...]
-
-    @property
-    def secret(self) -> str:
-        """Return the person's password."""
-        return f"{self.login} of the emulated cell"
-
-
-PEOPLE: Final = (
-    Person("administrator", "Ada Minster", ("administrator",)),
-    Person("author", "Otto Thorn", ("protocol_author",)),
-    Person("reviewer", "Rhea Vale", ("quality_reviewer",)),
-    Person("quality", "Quinn Alder", ("qualified_person",)),
-    Person("supervisor", "Sam Pryce", ("supervisor", "verifier")),
-    Person("day-1", "Dana Yates", ("technician", "verifier")),
-    Person("day-2", "Devi Ashe", ("technician", "verifier")),
-    Person("on-call", "Nico Hale", ("technician", "verifier")),
-)
-
-TECHNICIANS: Final = ("day-1", "day-2", "on-call")
 
 
 class _Over(Exception):  # noqa: N818 - it isn't an error

@@ -245,6 +245,7 @@ def _run(
                 "__import__": bring,
                 "enumerate": enumerate,
                 "range": range,
+                **{one.__name__: one for one in (bool, int, str, tuple)},  # in annotations
             }
             file, text = sources[name]
             exec(compile(text, file, "exec", dont_inherit=True), module.__dict__)

@@ -56,11 +56,9 @@ from orchestrator.kernel.quantities import second
 from orchestrator.recipe.model import (
     Hold,
     Node,
-    Parallel,
     Recipe,
     RepeatUntil,
     Step,
-    Together,
     When,
     children,
 )
@@ -183,9 +181,7 @@ def compare(
     for recorded in events:
         journal.read(recorded)
     journal.close()
-    effects = [effect for effect in ledger if effect.kind]
-    matched = _Matching(journal, effects)
-    return _judged(journal, matched)
+    return _judged(journal, _Matching(journal, ledger))
 
 
 # The journal, read for its acts ----------------------------------------------------------
@@ -422,7 +418,7 @@ def _begun(within: list[_Attempt]) -> list[_Attempt]:
 class _Matching:
     """Each effect given to its act, or found to be nobody's."""
 
-    def __init__(self, journal: _Journal, effects: list[LedgerEffect]) -> None:
+    def __init__(self, journal: _Journal, effects: Iterable[LedgerEffect]) -> None:
         self._journal = journal
         self.unexplained: list[LedgerEffect] = []
         self.count = 0
@@ -686,7 +682,7 @@ class _Taken:
                 for turn in range(1, self._turns(path) + 1):
                     for below, child in children(f"{path}[{turn}]", node):
                         yield from self.steps(below, child)
-            case Parallel() | Together() | _:
+            case _:
                 for below, child in children(path, node):
                     yield from self.steps(below, child)
 

@@ -4,17 +4,16 @@ A kit is never moved while a bag hangs at one of its ports: each bag is joined f
 use and sealed off again, and the joints go round the ports.
 """
 
+from __future__ import annotations
+
 from orchestrator.kernel.quantities import (
     Duration,
     Flow,
     Volume,
-    between,
-    degC,
+    day,
     hour,
     minute,
-    mL,
     mL_per_min,
-    percent,
     x_g,
 )
 from orchestrator.recipe.author import (
@@ -117,7 +116,7 @@ def culture_until(
     kit: KitInUse,
     *,
     since: Part,
-    day: int,
+    days: int,
     at_least: Duration,
     safe_for: Duration,
 ) -> Part:
@@ -126,41 +125,15 @@ def culture_until(
     ``at_least`` is what surely passes whatever the visit before took; the rest, up to the
     day, is waited for at the end, while no station or arm is held.
     """
-    with p.operation(f"Culture to day {day}", longest_hold=safe_for) as culture:
+    with p.operation(f"Culture to day {days}", longest_hold=safe_for) as culture:
         incubator.incubate(kit, duration=at_least)
     p.lag(
-        f"{day} days of culture",
+        f"{days} days of culture",
         from_=since.end,
         to=culture.end,
-        minimum=day * 24 * hour,
-        maximum=day * 24 * hour + 6 * hour,
+        minimum=days * day,
+        maximum=days * day + 6 * hour,
         tier="alarm",
         source="set by site",
     )
     return culture
-
-
-def body_temperature(p: Writer, incubator: Incubator) -> Part:
-    """Watch that the chamber stays at 37 degC, give or take half a degree."""
-    return p.keep(
-        incubator.temperature,
-        between(36.5 * degC, 37.5 * degC),
-        fresh_within=5 * minute,
-        for_at_least=15 * minute,
-        tier="alarm",
-        source="set by site",
-        name="Chamber at 37 degC",
-    )
-
-
-def five_percent_carbon_dioxide(p: Writer, incubator: Incubator) -> Part:
-    """Watch that the chamber stays at 5 % carbon dioxide, give or take half a percent."""
-    return p.keep(
-        incubator.carbon_dioxide,
-        between(4.5 * percent, 5.5 * percent),
-        fresh_within=5 * minute,
-        for_at_least=15 * minute,
-        tier="alarm",
-        source="set by site",
-        name="Chamber at 5 percent carbon dioxide",
-    )

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hw_mocks.technicians import Slips
-from hw_mocks.world import materials, run_a, run_b
+from hw_mocks.world import World, materials, run_a, run_b
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import (
     AnyEvent,
@@ -30,6 +30,7 @@ from orchestrator.kernel.identifiers import (
     LotId,
     UserId,
 )
+from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.measured import Fixed
 from orchestrator.kernel.quantities import hour, mL, mL_per_min
 from orchestrator.phases.connect import Connect
@@ -110,30 +111,40 @@ def thin_recipe() -> Recipe:
 async def thin_cell(folder: Path, slips: Slips | None = None) -> AsyncGenerator[EmulatedCell]:
     """Yield a room with one kit docked and two patients' bags at hand."""
     async with emulated_cell(folder, CELL, seed=SEED, slips=slips) as cell:
-        for donor in (run_a("donor-a"), run_b("donor-b")):
-            cell.world.add_donor(donor)
-        cell.world.add_kit(
-            KIT,
-            label=f"L-{KIT}",
-            vessel_label=f"L-{KIT}/vessel",
-            flush_label=f"L-{KIT}/flush",
-            waste_label=f"L-{KIT}/waste",
-            place="station",
-        )
-        for name, donor in ((BAG, run_a("donor-a")), (OTHER_BAG, run_b("donor-b"))):
-            cell.world.add_container(
-                name,
-                kind="bag",
-                capacity_mL=300,
-                label=f"L-{name}",
-                contents=materials.selected_t_cells(donor, cells=1e8, volume_mL=100),
-            )
+        bring(cell.world)
         yield cell
+
+
+def bring(world: World) -> None:
+    """Bring both patients' bags, and dock the kit."""
+    for donor in (run_a("donor-a"), run_b("donor-b")):
+        world.add_donor(donor)
+    world.add_kit(
+        KIT,
+        label=f"L-{KIT}",
+        vessel_label=f"L-{KIT}/vessel",
+        flush_label=f"L-{KIT}/flush",
+        waste_label=f"L-{KIT}/waste",
+        place="station",
+    )
+    for name, donor in ((BAG, run_a("donor-a")), (OTHER_BAG, run_b("donor-b"))):
+        world.add_container(
+            name,
+            kind="bag",
+            capacity_mL=300,
+            label=f"L-{name}",
+            contents=materials.selected_t_cells(donor, cells=1e8, volume_mL=100),
+        )
 
 
 async def begin(engine: Engine) -> None:
     """Put recipe and material on file, and start the one batch."""
-    now = engine.core.clock.utc()
+    await engine.core.record_for_host(*on_file(engine.core.clock.utc(), engine.core.cell.digest))
+    await engine.start_batch(BATCH)
+
+
+def on_file(now: Instant, cell_digest: str) -> list[AnyEvent]:
+    """Return what says that recipe and material were received and the batch made."""
     recipe = thin_recipe()
     user = UserId("U-0001")
     signed = Signed(
@@ -143,7 +154,7 @@ async def begin(engine: Engine) -> None:
         signed_digest=recipe.digest,
         signed_at=now,
     )
-    events: list[AnyEvent] = [
+    return [
         RecipeSubmitted(
             recipe=recipe.digest,
             title=recipe.title,
@@ -180,7 +191,7 @@ async def begin(engine: Engine) -> None:
             batch=BATCH,
             coi=CoiId("COI-A"),
             recipe=recipe.digest,
-            cell=engine.core.cell.digest,
+            cell=cell_digest,
             engine="test",
             containers=(
                 Named(name="patient bag", is_=BAG),
@@ -194,5 +205,3 @@ async def begin(engine: Engine) -> None:
             signature=signed,
         ),
     ]
-    await engine.core.record_for_host(*events)
-    await engine.start_batch(BATCH)

@@ -111,7 +111,7 @@ def test_each_model_s_driver_exercises_its_emulator(
     port = tmp_path / "port"
     at = f"serial:{port}" if model in SERIAL else "tcp://127.0.0.1:0"
     with emulated(model, at) as made:
-        called = call(capsys, "exercise", model, "--at", made, "--json")
+        called = call(capsys, "exercise", model, "--at", made, "--within", "2", "--json")
     assert called.status == 0, called.out
     (told,) = called.objects
     assert told["passed"] is True
@@ -134,7 +134,7 @@ def test_an_exercise_prints_a_table_for_people(capsys: Out, tmp_path: Path) -> N
 
 def test_another_instrument_at_the_port_is_told(capsys: Out, tmp_path: Path) -> None:
     with emulated("watson_marlow_530du", f"serial:{tmp_path}/port") as made:
-        called = call(capsys, "exercise", "mettler_mt_sics", "--at", made, "--within", "3")
+        called = call(capsys, "exercise", "mettler_mt_sics", "--at", made, "--within", "1")
     assert called.status == 3
     assert called.out == ""
     assert_one_message(called, "who it is", "which instrument it is")
@@ -172,7 +172,7 @@ def test_a_port_that_says_nothing_or_nonsense_is_status_3(capsys: Out, says: byt
     talking.start()
     try:
         called = call(
-            capsys, "exercise", "linkam_t95", "--at", f"serial:{os.ttyname(slave)}", "--within", "2"
+            capsys, "exercise", "linkam_t95", "--at", f"serial:{os.ttyname(slave)}", "--within", "1"
         )
     finally:
         stop.set()

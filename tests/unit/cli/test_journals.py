@@ -136,7 +136,9 @@ def test_status_sees_that_a_daemon_runs(capsys: Out, tmp_path: Path) -> None:
     folder = a_data_folder(tmp_path)
     with (folder / "journal.sqlite.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "The daemon: runs." in call(capsys, "status", "--data", folder).out
+        called = call(capsys, "status", "--data", folder)
+    assert "The daemon: runs." in called.out
+    assert "In doubt" not in called.out  # the daemon awaits it
 
 
 def test_status_of_a_damaged_journal_shows_what_is_sound_and_is_status_1(

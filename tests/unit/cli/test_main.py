@@ -28,6 +28,7 @@ from orchestrator.kernel.errors import (
 )
 from tests.unit.cli.builders import PROTOCOL, ROOT, assert_one_message, call, run
 
+TRIES = 8
 HEAVY = ("textual", "opentrons", "hw_mocks", "numpy")
 
 
@@ -75,12 +76,12 @@ def test_the_reference_page_names_every_command_and_status() -> None:
 
 
 def test_help_takes_at_most_a_third_of_a_second_and_loads_nothing_heavy() -> None:
-    best = 9.0
-    for _ in range(3):
+    took: list[float] = []
+    while len(took) < TRIES and min(took, default=9.0) > 0.3:  # other tests run beside it
         started = time.perf_counter()
         assert run("--help").status == 0
-        best = min(best, time.perf_counter() - started)
-    assert best <= 0.3
+        took.append(time.perf_counter() - started)
+    assert min(took) <= 0.3, took
     assert_loads_nothing_heavy("--help")
 
 

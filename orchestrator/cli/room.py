@@ -1,0 +1,94 @@
+"""``cellwright room``: an emulated process cell as a process of its own, on real wires.
+
+World, people and every emulator of the cell, each on its own pty or port, and the clock
+that moves them and the daemon that is joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hw_mocks.room import Room, furnish
+from hw_mocks.wired_room import Hand, wired_room
+from hw_mocks.world.world import World
+from orchestrator.cli.cells import load
+from orchestrator.cli.folders import made_folder
+from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, data_folder
+from orchestrator.cli.printing import say, say_json
+from orchestrator.console.client import ConsoleClient
+from orchestrator.process_cell.emulated_people import TECHNICIANS, person
+from orchestrator.virtual_time import ClockAuthority, run_room
+
+CLOCK = "clock.sock"
+
+Bring = Callable[[World], None]
+"""Puts into the furnished World what is at hand when the room begins."""
+
+
+def run(
+    cell: Annotated[Path, typer.Argument(metavar="CELL", help="The process cell file")],
+    data: DataFolder = None,
+    seed: Annotated[int, typer.Option(help="Of the room's chance")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run an emulated cell, its people and its clock until it is stopped (Ctrl-C).
+
+    The instruments are at DIR/wires; `cellwright serve CELL --room DIR` is the daemon for
+    them. Without a daemon the room stands still. With --json one object with room and wires
+    once they are there.
+    """
+    hold_room(cell, data_folder(data), seed=seed, as_json=as_json)
+
+
+def hold_room(
+    cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Bring | None = None
+) -> None:
+    """Run the room in ``folder`` until it is told to end."""
+    loaded = load(cell)
+    if not loaded.config.emulated:
+        raise CallRefusedError(
+            f"make a room of {cell}",
+            why="the cell file says that its instruments are real",
+            do_next="Give the file of an emulated cell",
+        )
+    table = tomllib.loads(cell.read_text("utf-8"))
+    folder = made_folder(folder)
+
+    async def main(clock: ClockAuthority) -> None:
+        loop = asyncio.get_running_loop()
+        world = World(loop.time, seed)
+        furnish(world, table)
+        if bring is not None:
+            bring(world)
+        await _until_told(folder, Room(world, table), clock, as_json=as_json)
+
+    run_room(main, socket_path=folder / CLOCK)
+
+
+async def _until_told(folder: Path, room: Room, clock: ClockAuthority, *, as_json: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ends = asyncio.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, ends.set)
+    people = [person(login) for login in TECHNICIANS]
+    hands = [Hand(one.login, one.user, one.secret) for one in people]
+    try:
+        async with wired_room(
+            folder, room, hands, clock=clock, open_terminal=ConsoleClient
+        ) as wired:
+            if as_json:
+                say_json({"room": str(folder), "wires": wired.wires})
+            else:
+                say(f"the room is at {folder}; Ctrl-C ends it")
+            print(end="", flush=True)
+            await ends.wait()
+    finally:
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(ending)

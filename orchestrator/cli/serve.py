@@ -1,0 +1,74 @@
+"""``cellwright serve``: the daemon of one process cell, with its console on a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.cells import load
+from orchestrator.cli.folders import made_folder
+from orchestrator.cli.options import AsJson, DataFolder, data_folder
+from orchestrator.cli.printing import say, say_json
+from orchestrator.cli.user import host_of
+from orchestrator.kernel.instants import Clock, SystemClock
+from orchestrator.process_cell.config import LoadedCell
+from orchestrator.process_cell.daemon import (
+    CONSOLE,
+    refuse_emulators_in_production,
+    running,
+)
+from orchestrator.virtual_time import run_on_room_clock
+
+
+def run(
+    cell: Annotated[Path, typer.Argument(metavar="CELL", help="The process cell file")],
+    data: DataFolder = None,
+    room: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder of the room that the cell is emulated in, if it is"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the daemon of a process cell until it is stopped (Ctrl-C or SIGTERM).
+
+    Batches that run are left as they are when it stops, and go on at its next start. With
+    --json one object with cell, console and events once it serves.
+    """
+    loaded = load(cell)
+    refuse_emulators_in_production(loaded.config)
+    folder = made_folder(data_folder(data))
+    if room is None:
+        asyncio.run(_until_told(loaded, folder, SystemClock(), None, as_json=as_json))
+        return
+    there = room.resolve()
+    run_on_room_clock(
+        lambda clock: _until_told(loaded, folder, clock, there, as_json=as_json),
+        socket_path=there / "clock.sock",
+    )
+
+
+async def _until_told(
+    cell: LoadedCell, data: Path, clock: Clock, room: Path | None, *, as_json: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    ends = asyncio.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, ends.set)
+    try:
+        async with running(cell, data, host=host_of(data), clock=clock, room=room) as engine:
+            if as_json:
+                said = {"cell": cell.config.name, "console": str(data / CONSOLE)}
+                say_json({**said, "events": engine.core.state.seq})
+            else:
+                say(f"cell {cell.config.name}: console at {data / CONSOLE}; Ctrl-C stops it")
+            print(end="", flush=True)
+            await ends.wait()
+    finally:
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(ending)

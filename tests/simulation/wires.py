@@ -1,0 +1,143 @@
+"""Daemon and room as two processes, for tests: start them, ask the room, read the journal.
+
+The daemon is ``cellwright serve`` as people start it. What the thin path needs on file is
+written into its journal before its first start, as a daemon before it would have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cli.user import host_of
+from orchestrator.engine.core import Core
+from orchestrator.engine.state import HostState
+from orchestrator.journal.checkpoints import Signer
+from orchestrator.journal.events import EVENTS, HOST, AnyEvent, BatchEnded, BatchStarted
+from orchestrator.journal.journal import Journal, Recorded, read_events
+from orchestrator.process_cell.config import load_cell
+from orchestrator.process_cell.emulated_people import let_people_in
+from orchestrator.virtual_time import USUAL_START, run_in_virtual_time, virtual_clock
+from tests.simulation.thin import BATCH, CELL, on_file
+
+WAIT_S = 40.0
+
+
+class RoomProcess:
+    """A room that runs, and its control socket."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.folder = folder
+        self._process = process
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(WAIT_S)
+        self._socket.connect(str(folder / "room.sock"))
+        self._lines = self._socket.makefile("rb")
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        self._socket.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
+        return json.loads(self._lines.readline())
+
+    def end(self) -> None:
+        self._lines.close()
+        self._socket.close()
+        self._process.terminate()
+        _, complaints = self._process.communicate(timeout=WAIT_S)
+        assert (self._process.returncode, complaints) == (0, "")
+
+
+@contextmanager
+def a_room(folder: Path, *command: str) -> Generator[RoomProcess]:
+    """Run the thin path's room, or the one that ``command`` starts, while the block runs."""
+    folder.mkdir(mode=0o700)
+    process = _started(*(command or ("-m", "tests.simulation.thin_room", str(folder))))
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise AssertionError(process.communicate()[1])
+        room = RoomProcess(process, folder)
+        yield room
+        room.end()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def daemon(data: Path, room: Path, cell: Path = CELL) -> subprocess.Popen[str]:
+    """Start ``cellwright serve`` on a room."""
+    return _started("-m", "orchestrator.cli.main", "serve", str(cell), "--json",
+                    "--data", str(data), "--room", str(room))  # fmt: skip
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Stop a daemon in good order."""
+    process.send_signal(signal.SIGTERM)
+    _, complaints = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, complaints) == (0, "")
+
+
+def _started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-X", "dev", *arguments] if False else [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def put_on_file(data: Path) -> None:
+    """Write a journal in which people, recipe and material are on file and the batch started."""
+    data.mkdir(mode=0o700)
+    cell = load_cell(CELL)
+
+    async def write() -> None:
+        host = host_of(data)
+        signer = Signer.stored(data, host, os.urandom)
+        journal: Journal[AnyEvent] = Journal(
+            data / "journal.sqlite", EVENTS, clock=virtual_clock(), host=host, signer=signer
+        )
+        async with asyncio.TaskGroup() as tasks:
+            core = Core(
+                journal=journal,
+                state=HostState(),
+                drivers={},
+                clock=virtual_clock(),
+                cell=cell,
+                tasks=tasks,
+                can_be_suspended=False,
+            )
+            core.follow()
+            await let_people_in(core, os.urandom)
+            await core.record(HOST, *on_file(virtual_clock().utc(), cell.digest))
+            await core.record(BATCH, BatchStarted(batch=BATCH))
+        await journal.checkpoint()
+        journal.close()
+
+    run_in_virtual_time(write(), start=USUAL_START)
+
+
+def journal_of(data: Path) -> Iterator[Recorded[AnyEvent]]:
+    return read_events(data / "journal.sqlite", EVENTS)
+
+
+def wait_for_the_end(data: Path, process: subprocess.Popen[str]) -> bool:
+    """Return whether the batch has ended; else the daemon has."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        is_over = process.poll() is not None
+        if any(isinstance(one.event, BatchEnded) for one in journal_of(data)):
+            return True
+        if is_over:
+            return False
+        time.sleep(0.05)
+    raise AssertionError(f"the batch didn't end within {WAIT_S} s")

@@ -1,0 +1,1 @@
+"""Tests of the procedures that come with the product."""
