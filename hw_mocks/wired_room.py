@@ -84,10 +84,14 @@ class Hand:
 
 
 class SharedScreen:
-    """One screen that all people in the room look at: their daemon is asked once."""
+    """One screen that all people in the room look at: their daemon is asked once.
+
+    What it shows is never older than what any of them has done at it.
+    """
 
     def __init__(self, terminal: Console) -> None:
         self._terminal = terminal
+        self._done = -1
         self._latest: dict[str, Mapping[str, Any]] = {}
         self._asking: dict[str, asyncio.Task[Mapping[str, Any]]] = {}
 
@@ -96,11 +100,11 @@ class SharedScreen:
         assert not arguments, "the views of the room's people take no arguments"
         while True:
             latest = self._latest.get(name)
-            if latest is not None and latest["version"] > newer_than:
+            if latest is not None and latest["version"] > max(newer_than, self._done - 1):
                 return latest
             asking = self._asking.get(name)
             if asking is None:
-                since = -1 if latest is None else int(latest["version"])
+                since = -1 if latest is None else max(int(latest["version"]), self._done - 1)
                 asking = asyncio.create_task(self._terminal.view(name, newer_than=since))
                 self._asking[name] = asking
             try:
@@ -111,7 +115,9 @@ class SharedScreen:
 
     async def give(self, command: Command) -> Given:
         """Give a command."""
-        return await self._terminal.give(command)
+        given = await self._terminal.give(command)
+        self._done = max(self._done, given.seq)
+        return given
 
     async def close(self) -> None:
         """Look no more."""

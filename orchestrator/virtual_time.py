@@ -1048,6 +1048,22 @@ class RoomClock:
         self._named: set[str] = set()
         self._turn = 0
         self._runs = True
+        self._lost: RoomLostError | None = None
+        self._program: asyncio.Task[Any] | None = None
+
+    async def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Return what ``main`` returns; cancel it when the room ends.
+
+        Raises:
+            RoomLostError: The room's process ended.
+        """
+        self._program = asyncio.current_task()
+        try:
+            return await main
+        except asyncio.CancelledError:
+            if self._lost is not None:
+                raise self._lost from None
+            raise
 
     def utc(self) -> Instant:
         """Return the room's wall time."""
@@ -1068,11 +1084,19 @@ class RoomClock:
     # Called by the loop
 
     def wait(self, wake_us: int | None) -> _Events:
-        """Yield the turn; return when the room gives it back and its bytes are here."""
+        """Yield the turn; return when the room gives it back and its bytes are here.
+
+        Once the room is lost, time goes on without it, so that what runs can be taken apart.
+        """
         loop = self._loop
+        if self._lost is not None:
+            if loop.is_held or wake_us is None:
+                return loop.outside(None)
+            loop.set_time(wake_us)
+            return []
         self._yield(wake_us)
         asked = False
-        while not self._runs:
+        while not self._runs and self._lost is None:
             if asked:
                 loop.wires.wait(None)
                 self.look()
@@ -1080,7 +1104,7 @@ class RoomClock:
                 self._send(_ASK)
                 asked = True
         deadline_s = time.monotonic() + _STALL_S
-        while not self._shared.settled():
+        while self._lost is None and not self._shared.settled():
             loop.wires.wait(max(0.0, deadline_s - time.monotonic()))
             self.look()
             if time.monotonic() >= deadline_s:
@@ -1091,13 +1115,10 @@ class RoomClock:
 
     def look(self) -> None:
         """Take the room's messages."""
-        while (message := _receive(self._end)) is not None:
+        while self._lost is None and (message := _receive(self._end)) is not None:
             if message[:1] != _GO:
-                raise RoomLostError(
-                    f"room at {self._path}",
-                    why="its process ended",
-                    do_next="Start the room again, then the daemon",
-                )
+                self._lose()
+                return
             _, turn, now_us, _, _ = _TURN.unpack_from(message)
             assert not self._runs, "the room gave a turn that the daemon had"
             assert turn == self._turn + 1, "a turn is missing"
@@ -1106,9 +1127,21 @@ class RoomClock:
             self._loop.set_time(now_us)
             self._runs = True
 
+    def _lose(self) -> None:
+        """The room's process has ended: have the program end too."""
+        self._lost = RoomLostError(
+            f"room at {self._path}",
+            why="its process ended",
+            do_next="Start the room again, then the daemon",
+        )
+        self._loop.wires.remove_clock(self._end.fileno())
+        if self._program is not None:
+            self._loop.call_soon(self._program.cancel)
+
     def close(self) -> None:
         """Leave the room, which then stands still."""
-        self._loop.wires.remove_clock(self._end.fileno())
+        if self._lost is None:
+            self._loop.wires.remove_clock(self._end.fileno())
         self._end.close()
 
     def _yield(self, wake_us: int | None) -> None:
@@ -1181,7 +1214,7 @@ def run_on_room_clock(
     except RefusedError:
         loop.close()
         raise
-    return _run_on(loop, main(clock))
+    return _run_on(loop, clock.run(main(clock)))
 
 
 def advance_room(socket_path: Path, duration: Duration) -> Duration:

@@ -258,6 +258,7 @@ def car_t_twelve_day(p: Writer) -> None:
         )
         with p.operation("Feed on day 5", longest_hold=2 * hour) as day_5:
             arm.move(kit, from_=incubator, to=station)
+            station.mix(kit, by="hands", times=10)
             counter.count(
                 kit.vessel,
                 tube=tube_5,
@@ -280,6 +281,7 @@ def car_t_twelve_day(p: Writer) -> None:
         )
         with p.operation("Feed on day 8", longest_hold=2 * hour) as day_8:
             arm.move(kit, from_=incubator, to=station)
+            station.mix(kit, by="hands", times=10)
             counter.count(
                 kit.vessel,
                 tube=tube_8,
@@ -302,6 +304,7 @@ def car_t_twelve_day(p: Writer) -> None:
         )
         with p.operation("Exchange medium on day 10", longest_hold=2 * hour) as day_10:
             arm.move(kit, from_=incubator, to=station)
+            station.mix(kit, by="hands", times=10)
             counter.count(
                 kit.vessel,
                 tube=tube_10,
@@ -330,6 +333,7 @@ def car_t_twelve_day(p: Writer) -> None:
         )
         with p.operation("Sample before harvest on day 12", longest_hold=2 * hour):
             arm.move(kit, from_=incubator, to=station)
+            station.mix(kit, by="hands", times=10)
             count_12 = counter.count(
                 kit.vessel,
                 tube=tube_12,
@@ -358,6 +362,7 @@ def car_t_twelve_day(p: Writer) -> None:
             spin_and_draw_off(
                 station, kit, arm=arm, centrifuge=centrifuge, draw=350 * mL, keep=40 * mL
             )
+            station.mix(kit, by="hands", times=10)
             count_13 = counter.count(
                 kit.vessel,
                 tube=tube_13,

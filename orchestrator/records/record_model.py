@@ -607,7 +607,6 @@ class BatchRecord(Frozen):
     ended_at: Instant | None
     engine: str
     cell: str
-    host: str
     recipe: RecipeEntry
     order: SignatureEntry
     bound: tuple[Binding, ...]
