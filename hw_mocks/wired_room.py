@@ -145,9 +145,7 @@ class Crew:
         self._terminal: Terminal | None = None
         self._screen: SharedScreen | None = None
         self._known_at: Path | None = None
-        scanners = {
-            name: one for name, one in emulators.items() if isinstance(one, SerialScanner)
-        }
+        scanners = {name: one for name, one in emulators.items() if isinstance(one, SerialScanner)}
         scanning: set[str] = set()
         self._technicians = [
             Technician(
@@ -464,7 +462,7 @@ async def _listening(
 ) -> asyncio.Server:
     try:
         server = await asyncio.start_unix_server(talk, path, limit=REQUEST_BYTES_MAX)
-        path.chmod(0o600)
+        path.chmod(0o600)  # noqa: ASYNC240  a socket of this host: nothing to wait for
     except OSError as error:
         raise ConfigurationRefusedError(
             f"open the room's control socket {path}",

@@ -1060,8 +1060,8 @@ class RoomClock:
         self._program = asyncio.current_task()
         try:
             return await main
-        except asyncio.CancelledError:
-            if self._lost is not None:
+        except BaseException:
+            if self._lost is not None:  # whatever else went wrong then: its wires are gone too
                 raise self._lost from None
             raise
 

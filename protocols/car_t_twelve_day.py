@@ -5,6 +5,9 @@ days 5 to 11 feed, and exchange medium when the vessel is full; day 12 harvest, 
 formulate, fill, freeze, store. Figures marked S stand for the sources of docs/explanation/
 world.md; where none is named the limit is set by site.
 
+The dose bag is filled by body weight, two reserve bags with 35 mL each. What is left, about
+a fifth, stays in the culture bag for quality control.
+
 The check asks about one thing. The alarm of the DMSO clock (H070) is set on purpose far
 below what the slowest hands could take: it shall call while cells can still be helped. No
 sourced limit exists for T cells, so a site replaces both of its times.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 from orchestrator.kernel.quantities import (
     L,
+    Volume,
     between,
     cell,
     degC,
@@ -34,6 +38,7 @@ from orchestrator.kernel.quantities import (
 )
 from orchestrator.recipe import Writer, procedure
 from orchestrator.recipe.author import (
+    Container,
     Hold,
     cells_by_weight,
     cells_in,
@@ -54,6 +59,11 @@ from protocols.library.culture import (
 from protocols.library.freezing import flush_to_waste, freeze_and_store, get_cold, join_empty
 
 
+def bag_of_medium(p: Writer, name: str, volume: Volume) -> Container:
+    """Declare a bag of T-cell medium, with IL-7 and IL-15 (12.5 ng/mL each: S2, S8)."""
+    return p.reagent(name, catalogue="t-cell-medium", volume=volume, in_use=8 * hour)
+
+
 @procedure(title="Autologous CAR-T cells, twelve days", document="MBR-CT-012", version="1.0")
 def car_t_twelve_day(p: Writer) -> None:
     """Write the procedure: what goes in, what it runs on, operations, clocks."""
@@ -66,33 +76,15 @@ def car_t_twelve_day(p: Writer) -> None:
     selected = p.empty_bag("selected cells", capacity=800 * mL, filled=between(45 * mL, 55 * mL))
     activator = p.reagent("activation reagent", volume=30 * mL, in_use=4 * hour)
     vector = p.reagent("vector", volume=40 * mL, in_use=4 * hour)
-    medium_0 = p.reagent(
-        "medium for day 0", catalogue="t-cell-medium", volume=100 * mL, in_use=8 * hour
-    )
-    medium_1 = p.reagent(
-        "medium for day 1", catalogue="t-cell-medium", volume=50 * mL, in_use=8 * hour
-    )
-    medium_3 = p.reagent(
-        "medium for day 3", catalogue="t-cell-medium", volume=200 * mL, in_use=8 * hour
-    )
-    medium_5 = p.reagent(
-        "medium for day 5", catalogue="t-cell-medium", volume=300 * mL, in_use=8 * hour
-    )
-    medium_7 = p.reagent(
-        "medium for day 7", catalogue="t-cell-medium", volume=550 * mL, in_use=8 * hour
-    )
-    medium_8 = p.reagent(
-        "medium for day 8", catalogue="t-cell-medium", volume=650 * mL, in_use=8 * hour
-    )
-    medium_9 = p.reagent(
-        "medium for day 9", catalogue="t-cell-medium", volume=350 * mL, in_use=8 * hour
-    )
-    medium_10 = p.reagent(
-        "medium for day 10", catalogue="t-cell-medium", volume=950 * mL, in_use=8 * hour
-    )
-    medium_11 = p.reagent(
-        "medium for day 11", catalogue="t-cell-medium", volume=950 * mL, in_use=8 * hour
-    )
+    medium_0 = bag_of_medium(p, "medium for day 0", 100 * mL)
+    medium_1 = bag_of_medium(p, "medium for day 1", 50 * mL)
+    medium_3 = bag_of_medium(p, "medium for day 3", 200 * mL)
+    medium_5 = bag_of_medium(p, "medium for day 5", 300 * mL)
+    medium_7 = bag_of_medium(p, "medium for day 7", 550 * mL)
+    medium_8 = bag_of_medium(p, "medium for day 8", 650 * mL)
+    medium_9 = bag_of_medium(p, "medium for day 9", 350 * mL)
+    medium_10 = bag_of_medium(p, "medium for day 10", 950 * mL)
+    medium_11 = bag_of_medium(p, "medium for day 11", 950 * mL)
     buffer = p.reagent("wash buffer", volume=350 * mL, in_use=8 * hour)
     cryo = p.reagent("cryoprotectant", catalogue="dmso-20-percent", volume=60 * mL, in_use=4 * hour)
     dose_bag = p.empty_bag("dose bag", capacity=50 * mL)
@@ -122,7 +114,7 @@ def car_t_twelve_day(p: Writer) -> None:
     )
     weight = p.ordered("body weight", range=between(40 * kg, 100 * kg))
     dose_per_kg = p.ordered(
-        "viable cells per kg", range=between(4 * million_cells, 10 * million_cells)
+        "viable cells per kg", range=between(3 * million_cells, 8 * million_cells)
     )
 
     # What it runs on
@@ -149,6 +141,7 @@ def car_t_twelve_day(p: Writer) -> None:
                 second_person=True,
             )
         with p.operation("Select CD4 and CD8", longest_hold=6 * hour):
+            selection.load(apheresis)
             chosen = selection.select_magnetically(
                 apheresis,
                 to=selected,
@@ -368,7 +361,7 @@ def car_t_twelve_day(p: Writer) -> None:
                 tube=tube_13,
                 at=station,
                 sample_volume=0.5 * mL,
-                expect=between(60 * million_per_mL, 250 * million_per_mL),
+                expect=between(70 * million_per_mL, 250 * million_per_mL),
                 viability_at_least=70 * percent,
             )
             arm.move(kit, from_=station, to=incubator)
@@ -393,13 +386,13 @@ def car_t_twelve_day(p: Writer) -> None:
             station.mix(kit, by="hands", times=10)
             # The first bag takes what stands in the line, so the dose comes second.
             station.fill_and_seal(
-                kit, source=kit.vessel, bags=(reserve_1,), volume=30 * mL, flow=slowly
+                kit, source=kit.vessel, bags=(reserve_1,), volume=35 * mL, flow=slowly
             )
             station.fill_and_seal(
                 kit, source=kit.vessel, bags=(dose_bag,), volume=dose, flow=slowly
             )
             station.fill_and_seal(
-                kit, source=kit.vessel, bags=(reserve_2,), volume=30 * mL, flow=slowly
+                kit, source=kit.vessel, bags=(reserve_2,), volume=35 * mL, flow=slowly
             )
             station.disconnect(cryo)
             arm.move(kit, from_=station, to=incubator)

@@ -48,12 +48,15 @@ from orchestrator.kernel.acts import (
     evidence_name,
     next_step,
 )
-from orchestrator.kernel.errors import FailedError, ProcessError, RefusedError, UncertainError
+from orchestrator.kernel.errors import FailedError, IntegrityError, ProcessError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath
 from orchestrator.process_cell.config import Module, Unit
 
 FRUITLESS_MOST: Final = 2
 """After so many attempts that did nothing a person looks before there is another."""
+
+QUIETEN_S_MOST: Final = 2.0
+"""So long an engine that ends waits for an instrument to come to rest."""
 
 
 class ActingPhase(Protocol):
@@ -210,6 +213,8 @@ class Actor:
         """Prepare, trigger and settle one attempt, and record how it ended."""
         core = self._core
 
+        control = phase.control
+
         def quieten() -> None:
             core.tasks.create_task(self.quieten(module.equipment, act, "a hold came"))
 
@@ -217,21 +222,35 @@ class Actor:
             core.tasks.create_task(self._overdue(phase, act, command))
 
         late = asyncio.get_running_loop().call_later(act.longest.base / 1000, overdue)
+        triggered = False
         try:
-            with phase.control.acting(quieten):
-                await driver.prepare(act)
-                await driver.trigger(act, command)
+            with control.acting(quieten):
+                try:
+                    if not _told_to_wait(control):
+                        await driver.prepare(act)
+                    if _told_to_wait(control):
+                        why = "a hold or a stop came before it was begun"
+                        await self._settle(phase, command, NothingDone(why=why), before, evidence)
+                        return
+                    triggered = True
+                    await driver.trigger(act, command)
+                except (RefusedError, FailedError) as failed:
+                    await core.record(
+                        phase.batch,
+                        AttemptFailed(batch=phase.batch, command=command, error=failed.as_record()),
+                    )
+                    await phase.hold(str(failed))
+                    return
+                if _told_to_wait(control):  # it came while the trigger was on its way
+                    await self.quieten(module.equipment, act, "a hold came")
                 settled = await driver.settle(act, command, before)
             after = await self._evidence(act, unit)
-        except (RefusedError, FailedError) as failed:
-            await core.record(
-                phase.batch,
-                AttemptFailed(batch=phase.batch, command=command, error=failed.as_record()),
-            )
-            await phase.hold(str(failed))
-            return
-        except UncertainError:
-            return  # the attempt stays open; the next look reconciles it
+        except (asyncio.CancelledError, IntegrityError):
+            if triggered:
+                await self._quieten_at_the_end(driver, act)
+            raise
+        except ProcessError:
+            return  # whatever failed, the trigger was written: the next look reconciles it
         finally:
             late.cancel()
         report = act.judge(settled.report, evidence, after)
@@ -241,7 +260,7 @@ class Actor:
             await self._leave_in_doubt(phase, command, report.why, settled.standing, after)
             return
         await self._settle(phase, command, report, settled.standing, after)
-        if isinstance(report, AllDone) or phase.control.waits:
+        if isinstance(report, AllDone) or _told_to_wait(control):
             return
         await phase.hold(f"{module.equipment}: {act.kind} ended early: {report.why}")
 
@@ -318,6 +337,15 @@ class Actor:
             ),
         )
 
+    async def _quieten_at_the_end(self, driver: Driver, act: Act) -> None:
+        """Bring an instrument to rest while the engine ends; nothing can be recorded now."""
+        rest = asyncio.ensure_future(driver.quieten(act.quieten))
+        await asyncio.wait({rest}, timeout=QUIETEN_S_MOST)
+        if not rest.done():
+            rest.cancel()
+        elif not rest.cancelled():
+            rest.exception()  # an instrument that doesn't hear is met at the next start
+
     async def quieten(self, equipment: str, act: Act, why: str) -> None:
         """Bring an instrument to rest as the act claims, and record it."""
         try:
@@ -368,14 +396,18 @@ class Actor:
         return found
 
     async def _inputs(self, unit: Unit) -> Mapping[str, str]:
-        """Read the unit's safety inputs, where an instrument of it has some."""
+        """Read the unit's safety inputs, on whichever instruments the cell file names."""
         found: dict[str, str] = {}
-        for module in unit.modules:
-            for name in module.safety_inputs:
-                found[name] = await self._core.drivers[module.equipment].read(
-                    InterlockInput(unit=unit.name, part=name)
-                )
+        for equipment, name in unit.watched:
+            found[f"{equipment}/{name}"] = await self._core.drivers[equipment].read(
+                InterlockInput(unit=unit.name, part=name)
+            )
         return found
+
+
+def _told_to_wait(control: UnitControl) -> bool:
+    """Return whether a hold, a pause or a stop has come: nothing may begin then."""
+    return control.waits or control.stops
 
 
 def _rest(act: Act, attempts: list[AttemptState]) -> Act | None:

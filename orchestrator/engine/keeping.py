@@ -20,9 +20,12 @@ from orchestrator.journal.events import EVENTS, TraceSealed
 from orchestrator.journal.journal import read_events
 from orchestrator.journal.merkle import CompactRange
 from orchestrator.journal.saved_state import SavedState, load_state, save_state
-from orchestrator.journal.traces import SealedChunk, Trace
+from orchestrator.journal.traces import SYNC_EVERY, SealedChunk, Trace
 from orchestrator.kernel.identifiers import EquipmentId
-from orchestrator.kernel.quantities import Quantity
+from orchestrator.kernel.quantities import Quantity, hour
+
+SYNC_EMULATED_EVERY: Final = 6 * hour
+"""On a clock that jumps, a minute of the room passes in a millisecond of the disk."""
 
 SAVE_EACH: Final = 10_000
 """Events between two saved states (design section 5)."""
@@ -65,7 +68,8 @@ class Traces:
         if trace is None:
             sealed = self._core.state.traced.get(name, 0)
             path = self._folder / f"{equipment}-{reading}.trace"
-            trace = Trace(path, clock=self._core.clock, sealed=sealed)
+            every = SYNC_EVERY if self._core.can_be_suspended else SYNC_EMULATED_EVERY
+            trace = Trace(path, clock=self._core.clock, sealed=sealed, sync_every=every)
             self._traces[name] = trace
         return trace
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from orchestrator.kernel.errors import BrokenChainError, FailedError
 from orchestrator.kernel.instants import Clock, Instant
-from orchestrator.kernel.quantities import hour, minute
+from orchestrator.kernel.quantities import Duration, hour, minute
 
 SYNC_EVERY: Final = 1 * minute
 CHUNK_SAMPLES_MAX: Final = 4_096
@@ -69,7 +69,9 @@ class Samples:
 class Trace:
     """The one writer of one trace file."""
 
-    def __init__(self, path: Path, *, clock: Clock, sealed: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, sealed: int = 0, sync_every: Duration = SYNC_EVERY
+    ) -> None:
         """Open the trace at ``path``; make it if there is none.
 
         Args:
@@ -77,6 +79,8 @@ class Trace:
             clock: Tells when to sync and seal.
             sealed: How many samples the journal says are sealed. Later ones, if a crash
                 left them, belong to the chunk that is now open.
+            sync_every: How much may be lost with the power; longer only where no clock of a
+                real room runs.
 
         Raises:
             BrokenChainError: It is no trace, or shorter than ``sealed``.
@@ -85,6 +89,7 @@ class Trace:
         self.path: Final = path
         self._clock = clock
         self._sealed = sealed
+        self._sync_every = sync_every
         self._failed: str | None = None
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
         try:
@@ -107,7 +112,7 @@ class Trace:
             self._chunk_since = now
         if self._open_samples >= CHUNK_SAMPLES_MAX or now - self._chunk_since >= CHUNK_LONGEST:
             return self.seal()
-        if now - self._synced_at >= SYNC_EVERY:
+        if now - self._synced_at >= self._sync_every:
             self.sync()
         return None
 

@@ -36,9 +36,6 @@ class Module(Frozen):
     calibration_due: date | None = None
     covers: tuple[PlaceId, ...] = Field(default=(), description="Places that a scanner sees")
     settings: dict[str, Any] = {}
-    safety_inputs: tuple[str, ...] = Field(
-        default=(), description="Inputs of a valve block that must be safe for the unit to move"
-    )
     emulator: dict[str, Any] = Field(
         default={}, description="What the emulated instrument is like; read by the room alone"
     )
@@ -54,11 +51,20 @@ class Unit(Frozen):
     places: tuple[PlaceId, ...] = Field(default=(), description="The first is where work is done")
     named_places: dict[str, PlaceId] = {}
     holds: int = Field(default=1, description="How many things each of its places holds")
+    safety_inputs: tuple[str, ...] = Field(
+        default=(), description="What must be safe for it to move, as EQUIPMENT/INPUT"
+    )
     room: str = ""
     chamber: dict[str, Any] = Field(
         default={}, description="What the emulated chamber is like; read by the room alone"
     )
     modules: tuple[Module, ...] = ()
+
+    @property
+    def watched(self) -> tuple[tuple[str, str], ...]:
+        """Return the safety inputs as pairs of equipment and input."""
+        pairs = (one.partition("/") for one in self.safety_inputs)
+        return tuple((equipment, name) for equipment, _, name in pairs)
 
 
 class Station(Frozen):
@@ -93,6 +99,25 @@ class CellConfig(Frozen):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"the {what} {twice[0]} stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _motion_is_watched(self) -> Self:
+        for unit in self.units:
+            moving = sorted({one.capability for one in unit.modules} & MOVING)
+            if moving and not unit.safety_inputs:
+                raise ValueError(
+                    f"unit {unit.name} has {moving[0]} and names no safety_inputs; "
+                    'name its door and emergency stop, e.g. "V1/door"'
+                )
+            for equipment, name in unit.watched:
+                block = self.by_equipment.get(equipment)
+                offered: dict[str, Any] = block.settings.get("inputs", {}) if block else {}
+                if name not in offered:
+                    raise ValueError(
+                        f"unit {unit.name} names the safety input {equipment}/{name}, "
+                        "and no instrument of the cell has it among its inputs"
+                    )
         return self
 
     @cached_property
@@ -192,6 +217,9 @@ class CellConfig(Frozen):
         """Return the units of one kind, in the file's order."""
         return tuple(unit for unit in self.units if unit.kind == kind)
 
+
+MOVING: Final = frozenset({"fluid_transfer", "container_transport", "centrifugation"})
+"""What moves liquid, things or people's fingers: never without a safety input."""
 
 _STEP: Final = "_step"
 

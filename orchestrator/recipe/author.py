@@ -653,6 +653,8 @@ class Writer:
 
         ``source`` is a citation or ``"set by site"``.
         """
+        if f"lag:{name}" in self._places:
+            self.fault("P060", f"{name!r} is already the name of a lag; choose another")
         self._places[f"lag:{name}"] = _here()
         self._lags.append(
             model.Lag(
@@ -1478,6 +1480,15 @@ class Bench(Unit):
             volume=volume,
         )
         return Received(path=part.path, volume=self._writer.measured(name, volume))
+
+    def load(self, *things: Container | KitInUse, longest_hold: Duration | None = None) -> Part:
+        """Have containers or a kit set on the bench by hand, and scanned there."""
+        return self._writer.add(
+            "load",
+            longest_hold,
+            containers=tuple(thing.name for thing in things),
+            at=self.name,
+        )
 
     def select_magnetically(
         self,

@@ -123,8 +123,6 @@ class Formula:
         if step <= 0:
             raise ValueError(f"{self.name}: the step of rounding must be above zero")
         whole, left = divmod(exact, step)
-        if whole < 0:
-            raise ValueError(f"{self.name}: {self.told(_texts(arguments))} is less than nothing")
         if left and not (down_to or up_to):
             raise ValueError(f"{self.name}: {float(exact)} isn't whole and no rounding is stated")
         return self.result.of_base(int(whole + 1 if left and up_to else whole) * step)
@@ -210,8 +208,8 @@ FORMULAS: Final[dict[str, Formula]] = {
             arguments={"volume": Volume, "taken": Volume},
             result=Volume,
             falls_with=frozenset({"taken"}),
-            equation="{volume} - {taken}",
-            exact=lambda a: Exact(a["volume"] - a["taken"]),
+            equation="{volume} - {taken}, not below nothing",
+            exact=lambda a: Exact(max(0, a["volume"] - a["taken"])),
         ),
         Formula(
             name="viable_part_engineered/1",
@@ -264,10 +262,6 @@ def _formula(name: str) -> Formula:
     if formula is None:
         raise ValueError(f"unknown formula {name!r}; known: {', '.join(sorted(FORMULAS))}")
     return formula
-
-
-def _texts(arguments: Arguments) -> dict[str, str]:
-    return {name: str(value) for name, value in arguments.items()}
 
 
 def _told(amount: Amount) -> str:
@@ -421,7 +415,7 @@ def volume_less(
 ) -> NotYet[Volume]:
     """Return what is left of a volume, e.g. to be added to what is there: mL - mL = mL.
 
-    Rounded down. It can't be less than nothing anywhere in the ranges.
+    Rounded down; nothing where more is taken than there is.
     """
     return _calculated(
         "volume_less/1",

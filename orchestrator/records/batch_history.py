@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from orchestrator.engine.fold import fold
 from orchestrator.engine.state import HostState
@@ -41,17 +40,8 @@ def read_journal(path: Path) -> StoredEvents:
     """Return the events of a journal that may be in use or damaged; changes nothing."""
     events: list[Recorded[ev.AnyEvent]] = []
     try:
-        events.extend(read_events(path, ev.EVENTS))
-    except BrokenChainError:
-        return _sound_part(path)
-    return StoredEvents(events, "")
-
-
-def _sound_part(path: Path) -> StoredEvents:
-    events: list[Recorded[ev.AnyEvent]] = []
-    try:
         for recorded in read_events(path, ev.EVENTS):
-            events.append(recorded)  # noqa: PERF402 - what came before the damage is kept
+            events.append(recorded)
     except BrokenChainError as damage:
         return StoredEvents(events, str(damage))
     return StoredEvents(events, "")
@@ -161,7 +151,9 @@ class BatchHistory:
     def _others(self) -> frozenset[str]:
         state = self.state
         own = {self.batch, self.made.event.coi, *(name.split("/")[0] for name in self.containers())}
-        own |= {state.containers[name].label for name in self.containers() if name in state.containers}
+        own |= {
+            state.containers[name].label for name in self.containers() if name in state.containers
+        }
         others = {name for name in state.batches if name != self.batch}
         others |= {one.coi for one in state.batches.values()}
         for name, one in state.containers.items():
@@ -339,12 +331,12 @@ class _Walk:
                 return
 
 
-
 def _covered(value: Any, others: frozenset[str]) -> Any:
     if isinstance(value, str):
         return _WORD.sub(lambda word: ANOTHER if word[0] in others else word[0], value)
     if isinstance(value, dict):
-        return {name: _covered(inner, others) for name, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        entries = cast("dict[str, Any]", value)
+        return {name: _covered(inner, others) for name, inner in entries.items()}
     if isinstance(value, list):
-        return [_covered(inner, others) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_covered(inner, others) for inner in cast("list[Any]", value)]
     return value

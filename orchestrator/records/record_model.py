@@ -47,7 +47,7 @@ class RecipeEntry(Frozen):
 class Binding(Frozen):
     """A name in the recipe and what it stands for in this batch."""
 
-    kind: Literal["container", "kit", "unit", "place", "ordered"]
+    kind: str = Field(description="container, kit, unit, place or ordered")
     name: str
     stands_for: str
 

@@ -115,6 +115,7 @@ def culture_until(
     incubator: Incubator,
     kit: KitInUse,
     *,
+    of: str = "culture",
     since: Part,
     days: int,
     at_least: Duration,
@@ -128,7 +129,7 @@ def culture_until(
     with p.operation(f"Culture to day {days}", longest_hold=safe_for) as culture:
         incubator.incubate(kit, duration=at_least)
     p.lag(
-        f"{days} days of culture",
+        f"{days} days of {of}",
         from_=since.end,
         to=culture.end,
         minimum=days * day,

@@ -43,6 +43,7 @@ SECOND: Final[dict[str, Callable[[Mapping[str, Exact]], Exact]]] = {
     "cells_by_weight/1": lambda a: a["weight"] * a["cells_per_kg"],
     "part_of_volume/1": lambda a: a["part"] * a["volume"],
     "volume_over/1": lambda a: a["volume"] / a["ratio"],
+    "volume_less/1": lambda a: a["volume"] - min(a["taken"], a["volume"]),
     "viable_part_engineered/1": lambda a: a["engineered"] * a["cells"],
 }
 

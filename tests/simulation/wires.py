@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,18 @@ from orchestrator.cli.user import host_of
 from orchestrator.engine.core import Core
 from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Signer
-from orchestrator.journal.events import EVENTS, HOST, AnyEvent, BatchEnded, BatchStarted
+from orchestrator.journal.events import (
+    EVENTS,
+    HOST,
+    AnyEvent,
+    AttemptIntended,
+    BatchEnded,
+    BatchStarted,
+)
 from orchestrator.journal.journal import Journal, Recorded, read_events
 from orchestrator.process_cell.config import load_cell
 from orchestrator.process_cell.emulated_people import let_people_in
+from orchestrator.records.comparison import Comparison, LedgerEffect, compare
 from orchestrator.virtual_time import USUAL_START, run_in_virtual_time, virtual_clock
 from tests.simulation.thin import BATCH, CELL, on_file
 
@@ -48,51 +56,67 @@ class RoomProcess:
         self._socket.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
         return json.loads(self._lines.readline())
 
-    def end(self) -> None:
+    def hang_up(self) -> None:
         self._lines.close()
         self._socket.close()
+
+    def end(self) -> None:
+        if self._process.poll() == 0:
+            return
         self._process.terminate()
         _, complaints = self._process.communicate(timeout=WAIT_S)
         assert (self._process.returncode, complaints) == (0, "")
 
 
 @contextmanager
-def a_room(folder: Path, *command: str) -> Generator[RoomProcess]:
-    """Run the thin path's room, or the one that ``command`` starts, while the block runs."""
+def a_room(folder: Path) -> Generator[RoomProcess]:
+    """Run the thin path's room while the block runs."""
     folder.mkdir(mode=0o700)
-    process = _started(*(command or ("-m", "tests.simulation.thin_room", str(folder))))
-    try:
+    with _process("-m", "tests.simulation.thin_room", str(folder)) as process:
         assert process.stdout is not None
         if not process.stdout.readline():
             raise AssertionError(process.communicate()[1])
         room = RoomProcess(process, folder)
-        yield room
+        try:
+            yield room
+        finally:
+            room.hang_up()
         room.end()
-    finally:
-        process.kill()
-        process.communicate()
 
 
-def daemon(data: Path, room: Path, cell: Path = CELL) -> subprocess.Popen[str]:
-    """Start ``cellwright serve`` on a room."""
-    return _started("-m", "orchestrator.cli.main", "serve", str(cell), "--json",
-                    "--data", str(data), "--room", str(room))  # fmt: skip
+@contextmanager
+def a_daemon(data: Path, room: Path, *options: str) -> Generator[subprocess.Popen[str]]:
+    """Run ``cellwright serve`` on a room; ``options`` are the interpreter's."""
+    serve = ("-m", "orchestrator.cli.main", "serve", str(CELL), "--json")
+    with _process(*options, *serve, "--data", str(data), "--room", str(room)) as process:
+        yield process
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """Stop a daemon in good order."""
-    process.send_signal(signal.SIGTERM)
-    _, complaints = process.communicate(timeout=WAIT_S)
-    assert (process.returncode, complaints) == (0, "")
-
-
-def _started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-X", "dev", *arguments] if False else [sys.executable, *arguments],
+@contextmanager
+def _process(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    """Stop a daemon in good order; return what it wrote on standard error."""
+    process.send_signal(signal.SIGTERM)
+    _, complaints = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, complaints
+    return complaints
 
 
 def put_on_file(data: Path) -> None:
@@ -141,3 +165,26 @@ def wait_for_the_end(data: Path, process: subprocess.Popen[str]) -> bool:
             return False
         time.sleep(0.05)
     raise AssertionError(f"the batch didn't end within {WAIT_S} s")
+
+
+def judged(journal: Path, ledger: Iterable[Mapping[str, Any]]) -> Comparison:
+    """Lay the World's ledger beside the journal."""
+    effects = [LedgerEffect(**_read(effect)) for effect in ledger]
+    return compare(read_events(journal, EVENTS), effects, start=USUAL_START)
+
+
+def _read(effect: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an effect as it was before JSON made lists of its tuples."""
+    return {**effect, "things": tuple(effect["things"]), "places": tuple(effect["places"])}
+
+
+def acts_by_phase(journal: Path) -> dict[str, list[tuple[int, str, dict[str, Any]]]]:
+    """Return each phase's acts as intended: index of the word, method, parameters."""
+    found: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
+    for recorded in read_events(journal, EVENTS):
+        event = recorded.event
+        if isinstance(event, AttemptIntended):
+            asked = dict(event.asked)
+            kind = str(asked.pop("kind"))
+            found.setdefault(str(event.path), []).append((event.word, kind, asked))
+    return found

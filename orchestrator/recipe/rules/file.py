@@ -118,8 +118,8 @@ WORDS: Final = _words(
     "verify_identity when "
     # the units'
     "concentrate connect count detach disconnect exchange_medium feed fill_and_seal formulate "
-    "freeze grade_confluence incubate install_kit load mix move precool receive select_magnetically "
-    "set_climate seed_and_activate store transduce transfer wash "
+    "freeze grade_confluence incubate install_kit load mix move precool receive "
+    "select_magnetically set_climate seed_and_activate store transduce transfer wash "
     # what they give
     "carbon_dioxide cd3 confluence end engineered flush start temperature vessel viability "
     "viable_density volume waste"

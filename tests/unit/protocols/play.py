@@ -292,8 +292,8 @@ class Played:
 
     def _load(self, phase: Any) -> None:
         self._hands("load")
-        for bag in phase.containers:
-            self._put(self.id(bag), "freezer")
+        for thing in phase.containers:
+            self._put(self.id(thing), "freezer" if phase.at == "freezer" else "shelf")
 
     def _freeze(self, phase: Any) -> None:
         at = phase.start

@@ -173,6 +173,7 @@ VERBS: Final[dict[str, Callable[[Lab], Part]]] = {
         segments=((-1 * degC_per_min, -45 * degC), (-10 * degC_per_min, -90 * degC)),
     ),
     "move_container": lambda lab: lab.arm.move(lab.kit, from_=lab.station, to=lab.incubator),
+    "precool": lambda lab: lab.freezer.precool(to=4 * degC, rate=10 * degC_per_min),
     "load": lambda lab: lab.freezer.load(lab.bag),
     "store": lambda lab: lab.dewar.store(lab.bag, position="A1"),
     "confirm": lambda lab: lab.p.confirm(
@@ -211,7 +212,7 @@ def test_every_kind_of_phase_has_a_verb_that_writes_it(kind: str) -> None:
     assert [fault.text for fault in written.faults] == []
     (_, step), *_ = written.recipe.steps()
     assert step.phase.kind == f"{kind}/1"
-    assert step.phase.claims().touches or kind in ("confirm", "set_climate")
+    assert step.phase.claims().touches or kind in ("confirm", "set_climate", "precool")
     assert step.phase.sentence().endswith((".", "?"))
     assert Recipe.read(written.recipe.content) == written.recipe
 
@@ -327,6 +328,25 @@ def _calculated_test(p: Writer, lab: Lab) -> None:
         pass
 
 
+def _lag_named_twice(p: Writer, lab: Lab) -> None:
+    for name in ("A", "B"):
+        with p.operation(name, longest_hold=1 * hour) as part:
+            p.verify_identity(lab.cells, at=lab.station)
+        p.lag(
+            "same",
+            from_=part.start,
+            to=part.end,
+            maximum=1 * day,
+            tier="warn",
+            source="set by site",
+        )
+
+
+def _selects_into_a_reagent(p: Writer, lab: Lab) -> None:
+    with p.operation("A", longest_hold=1 * hour):
+        lab.bench.select_magnetically(lab.cells, to=lab.medium, marker="CD4", longest=6 * hour)
+
+
 def _unknown_port(p: Writer, lab: Lab) -> None:
     with p.operation("A", longest_hold=1 * hour):
         lab.station.connect(lab.bag, to=lab.kit, port="p9", by="sterile_weld", flow=FLOW)
@@ -350,6 +370,8 @@ def _not_connected(p: Writer, lab: Lab) -> None:
         (_wrong_volume, "U010"),
         (_wrong_test, "U010"),
         (_calculated_test, "P060"),
+        (_lag_named_twice, "P060"),
+        (_selects_into_a_reagent, "P060"),
         (_unknown_port, "C040"),
     ],
 )
@@ -359,6 +381,19 @@ def test_what_no_recipe_can_hold_is_a_finding(
     written = writes(body_with(work))
     assert expected in rules(written)
     assert all(fault.place.file == __file__ for fault in written.faults)
+
+
+def test_a_selection_gives_the_volume_that_its_bag_was_declared_for() -> None:
+    def work(p: Writer, lab: Lab) -> None:
+        chosen = p.empty_bag("chosen", capacity=80 * mL, filled=between(45 * mL, 55 * mL))
+        with p.operation("A", longest_hold=1 * hour):
+            lab.bench.load(lab.cells, lab.kit)
+            selected = lab.bench.select_magnetically(
+                lab.cells, to=chosen, marker="CD4", longest=6 * hour
+            )
+        assert selected.volume.bounds == between(45 * mL, 55 * mL)
+
+    assert writes(body_with(work)).faults == ()
 
 
 @pytest.mark.skipif("disconnect" not in EXISTING, reason="needs the kind of phase")

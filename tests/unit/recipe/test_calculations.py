@@ -30,6 +30,7 @@ from orchestrator.recipe.calculations import (
     told,
     volume_for_ratio,
     volume_holding,
+    volume_less,
 )
 
 DENSITY = NotYet(
@@ -78,6 +79,12 @@ def test_the_ratio_of_vector_to_cells_is_not_exceeded() -> None:
         round_down_to=1 * uL,
     )
     assert vector.bounds == between(1666 * uL, 1666 * uL)
+
+
+def test_what_is_added_is_what_a_whole_lacks() -> None:
+    whole = volume_holding(100 * million_cells, at=DENSITY, round_down_to=0.1 * mL)
+    added = volume_less(whole, taken=20 * mL, round_down_to=0.1 * mL)
+    assert added.bounds == between(0 * mL, 80 * mL)
 
 
 def test_what_is_not_known_yet_has_no_truth() -> None:

@@ -176,7 +176,16 @@ def test_the_lists_are_what_the_author_can_say() -> None:
             ("orchestrator.recipe", "orchestrator.kernel.tasks")
         )
     for_verbs = {"add", "amount", "carries", "condition", "fault", "join", "joined_at", "kit_of"}
-    for_verbs |= {"measured", "part", "passes", "position", "value_names", "written", "abandoned"}
+    for_verbs |= {
+        "filling_of",
+        "measured",
+        "part",
+        "passes",
+        "position",
+        "value_names",
+        "written",
+        "abandoned",
+    }
     spoken = {
         name
         for kind in (author.Writer, author.Turns, author.Branches, *author.units())

@@ -1,0 +1,386 @@
+"""Run a recipe on an emulated cell in virtual time, and say what came of it.
+
+Everything is as in a real cell but the room: the recipe is submitted, reviewed and
+approved, material is received by people, and the engine, the drivers and the emulators
+are the real ones. What the room holds afterwards is compared with the record.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hw_mocks.ledger_record import ledger_of
+from hw_mocks.scenario import Arrival, Scenario, scenario_for
+from hw_mocks.world import Donor
+from orchestrator.engine.engine import Engine
+from orchestrator.journal.events import EVENTS, AnyEvent
+from orchestrator.journal.journal import Recorded, read_events
+from orchestrator.journal.verify import Verdict, verify
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.instants import Instant
+from orchestrator.kernel.quantities import CellDensity, Cells, Duration, Fraction, Volume, hour
+from orchestrator.process_cell.config import CellConfig
+from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
+from orchestrator.recipe.binding import (
+    Binding,
+    BoundContainer,
+    BoundKit,
+    BoundPlace,
+    BoundUnit,
+    BoundValue,
+)
+from orchestrator.recipe.model import Recipe
+from orchestrator.records.comparison import Comparison, LedgerEffect, compare
+from orchestrator.virtual_time import run_in_virtual_time
+
+REFERENCE_CELL: Final = Path(__file__).parents[2] / "protocols" / "cells" / "reference.toml"
+
+LONGEST_DAYS: Final = 60
+"""A batch that hasn't ended by then stands still, and the simulation says so."""
+
+LOOK_EVERY: Final = 1 * hour
+
+Told = Callable[[Recorded[AnyEvent]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VesselCount:
+    """What the counter said of a vessel, and how much the record says it held."""
+
+    at: Instant
+    density: CellDensity
+    viability: str
+    volume: Volume
+
+    @property
+    def cells(self) -> Cells:
+        """Return the viable cells in the vessel."""
+        return self.volume.holding(self.density)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one simulated batch."""
+
+    batch: str
+    status: str
+    virtual_days: float
+    wall_s: float
+    phases: int
+    events: int
+    identity_checks: int
+    identity_refused: int
+    holds: int
+    deviations: list[str]
+    counts: list[VesselCount]
+    seeded: Cells | None
+    viable_cells_out: float
+    comparison: Comparison
+    verdict: Verdict
+    limits: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    still_open: list[str] = field(default_factory=list[str])
+
+    @property
+    def fold_expansion(self) -> float | None:
+        """Return the largest count of the vessel by what was seeded, if something was."""
+        if self.seeded is None or not self.counts:
+            return None
+        return max(one.cells.base for one in self.counts) / self.seeded.base
+
+    @property
+    def viability_percent(self) -> float | None:
+        """Return the last count's viability."""
+        if not self.counts:
+            return None
+        return Fraction.read(self.counts[-1].viability).base / 1000
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that ``cellwright demo --json`` prints."""
+        fold = self.fold_expansion
+        return {
+            "virtual_days": round(self.virtual_days, 2),
+            "wall_s": round(self.wall_s, 2),
+            "phases": self.phases,
+            "acts": len(self.comparison.acts),
+            "events": self.events,
+            "fold_expansion": None if fold is None else round(fold, 1),
+            "viable_cells_out": round(self.viable_cells_out),
+            "viability_percent": self.viability_percent,
+            "identity_checks": self.identity_checks,
+            "repeated_acts": self.comparison.repeated_acts,
+            "lost_acts": self.comparison.lost_acts,
+            "holds": self.holds,
+            "deviations": len(self.deviations),
+            "verified": self.verdict.sound,
+            "merkle_root": self.verdict.merkle_root,
+        }
+
+
+def simulate(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    cell_file: Path = REFERENCE_CELL,
+    seed: int,
+    donor: Donor | None = None,
+    start: Instant | None = None,
+    told: Told | None = None,
+) -> Outcome:
+    """Return what comes of one batch of ``recipe``, run on an emulated cell.
+
+    Args:
+        recipe: Checked; it is submitted and approved by the people of the cell.
+        folder: Empty; the journal, traces and saved state are left there.
+        cell_file: The process cell, emulated.
+        seed: Decides on the donor and on all chance.
+        donor: Instead of the one that the seed gives.
+        start: When the room's time begins.
+        told: Is told of each event as it is recorded.
+    """
+    running = _simulated(recipe, folder, cell_file, seed, donor, told or (lambda _: None))
+    if start is None:
+        return run_in_virtual_time(running)
+    return run_in_virtual_time(running, start=start)
+
+
+async def _simulated(
+    recipe: Recipe, folder: Path, cell_file: Path, seed: int, donor: Donor | None, told: Told
+) -> Outcome:
+    batch = BatchId("B-001")
+    scenario = scenario_for(json.loads(recipe.content), seed=seed, donor=donor)
+    outcome: list[Outcome] = []
+    async with emulated_cell(folder, cell_file, seed=seed) as cell:
+        scenario.bring_into(cell.world)
+        async with cell.engine() as engine:
+            watched = _Watched(engine, recipe)
+            engine.core.listeners.append(watched)
+            engine.core.listeners.append(told)
+            began, room_began = time.perf_counter(), cell.technicians[0].room_began
+            await put_on_file(cell, engine, recipe, scenario, batch)
+            await cell.give("supervisor", "start_batch", batch=str(batch))
+            await _until_ended(engine, batch)
+            await engine.stop()
+            days = (engine.core.clock.utc() - room_began).base / 86_400_000
+            cell.world.catch_up()
+            effects = [LedgerEffect(**one) for one in ledger_of(cell.world)]
+            outcome.append(
+                _outcome(cell, engine, batch, watched, days, room_began, effects, scenario)
+            )
+            outcome[0].wall_s = time.perf_counter() - began
+    return outcome[0]
+
+
+async def put_on_file(
+    cell: EmulatedCell,
+    engine: Engine,
+    recipe: Recipe,
+    scenario: Scenario,
+    batch: BatchId,
+    *,
+    number: int = 1,
+) -> None:
+    """Have people receive the material, approve the recipe and make the batch."""
+    coi = f"COI-{number:03d}"
+    for arrival in scenario.arrivals:
+        await _receive(cell, arrival, coi, engine.core.clock.utc())
+    content = recipe.content.decode()
+    if recipe.digest not in engine.core.state.recipes:
+        await cell.give("author", "submit_recipe", content=content)
+        await cell.give("reviewer", "review_recipe", recipe=recipe.digest)
+        await cell.give("quality", "approve_recipe", recipe=recipe.digest)
+    binding = bound(recipe, scenario, cell.cell.config, number=number)
+    await cell.give(
+        "supervisor",
+        "make_batch",
+        batch=str(batch),
+        coi=coi,
+        binding=binding.model_dump(mode="json"),
+    )
+
+
+async def _receive(cell: EmulatedCell, arrival: Arrival, coi: str, now: Instant) -> None:
+    if arrival.lot:
+        expires = now + Duration.read(arrival.shelf_life)
+        await cell.give(
+            "day-1",
+            "receive_lot",
+            lot=arrival.lot,
+            material=arrival.material,
+            expires=str(expires),
+            in_use=arrival.in_use,
+        )
+    told: dict[str, Any] = {
+        "container": arrival.container,
+        "label": arrival.label,
+        "material": arrival.material,
+        "what": arrival.what,
+        "volume": arrival.volume,
+        "capacity": arrival.capacity,
+        "positions": list(arrival.positions),
+        "volumes": list(arrival.volumes),
+    }
+    if arrival.lot:
+        told["lot"] = arrival.lot
+    if arrival.what == "patient_material":
+        told["coi"] = coi
+    await cell.give("day-1", "receive_material", **told)
+
+
+def bound(recipe: Recipe, scenario: Scenario, config: CellConfig, *, number: int = 1) -> Binding:
+    """Return a binding to the cell's units: the batch's own places are its ``number``-th.
+
+    Raises:
+        RefusedError: The cell lacks a unit that the recipe needs.
+    """
+    units: list[BoundUnit] = []
+    places: list[BoundPlace] = []
+    taken: dict[str, int] = {}
+    for role in recipe.equipment:
+        offered = config.units_of_kind(role.kind)
+        turn = taken.get(role.kind, 0)
+        if not offered:
+            raise RefusedError(
+                f"bind {role.name}",
+                why=f"the cell {config.name} has no unit of the kind {role.kind}",
+                do_next="Choose another cell with --cell",
+            )
+        unit = offered[min(turn, len(offered) - 1)]
+        taken[role.kind] = turn + 1
+        units.append(BoundUnit.model_validate({"name": role.name, "equipment": unit.name}))
+        if unit.lease == "batch" and unit.places:
+            place = unit.places[(number - 1) % len(unit.places)]
+            places.append(BoundPlace(unit=role.name, place=place))
+    return Binding(
+        recipe=recipe.digest,
+        containers=tuple(
+            BoundContainer.model_validate({"name": name, "container": container})
+            for name, container in scenario.containers.items()
+        ),
+        kits=tuple(
+            BoundKit.model_validate({"name": name, "kit": kit})
+            for name, kit in scenario.kits.items()
+        ),
+        units=tuple(units),
+        places=tuple(places),
+        ordered=tuple(
+            BoundValue(name=name, value=value) for name, value in scenario.ordered.items()
+        ),
+    )
+
+
+class _Watched:
+    """Takes note, as events come, of what can't be told from the end alone."""
+
+    def __init__(self, engine: Engine, recipe: Recipe) -> None:
+        self._engine = engine
+        self._vessels = {kit.vessel for kit in recipe.kits}
+        self._recipe = recipe
+        self.counts: list[VesselCount] = []
+        self.holds = 0
+        self.identity_checks = 0
+        self.identity_refused = 0
+        self.limits: list[tuple[str, str, str]] = []
+
+    def __call__(self, recorded: Recorded[AnyEvent]) -> None:
+        event = recorded.event
+        match event.kind:
+            case "identity_proven":
+                self.identity_checks += 1
+            case "identity_refused":
+                self.identity_refused += 1
+            case "state_changed":
+                self.holds += event.trigger == "held"
+            case "limit_started":
+                self.limits.append((event.limit, event.maximum, ""))
+            case "limit_ended":
+                self.limits = [
+                    (name, most, event.used if name == event.limit and not used else used)
+                    for name, most, used in self.limits
+                ]
+            case "phase_ended":
+                self._count(recorded.at, event.path, event.report)
+            case _:
+                return
+
+    def _count(self, at: Instant, path: str, report: Mapping[str, str]) -> None:
+        if "viable_density" not in report:
+            return
+        node = self._recipe.at(path)
+        source = str(getattr(getattr(node, "phase", None), "source", ""))
+        if source not in self._vessels:
+            return
+        state = self._engine.core.state
+        container = next(iter(state.batches.values())).containers[source]
+        self.counts.append(
+            VesselCount(
+                at,
+                CellDensity.read(report["viable_density"]),
+                report["viability"],
+                Volume.of_base(state.containers[container].volume_nl),
+            )
+        )
+
+
+async def _until_ended(engine: Engine, batch: BatchId) -> None:
+    """Wait for the batch's end, and for what people owe of it; not for ever."""
+    waited_h = 0
+    while waited_h < 24 * LONGEST_DAYS:
+        await engine.core.sleep(LOOK_EVERY)
+        waited_h += 1
+        state = engine.core.state.batches[batch]
+        owed = any(
+            task.batch == batch and task.status not in ("done", "withdrawn")
+            for task in engine.core.state.tasks.values()
+        )
+        if state.broken or (state.status not in ("made", "running") and not owed):
+            return
+
+
+def _outcome(
+    cell: EmulatedCell,
+    engine: Engine,
+    batch: BatchId,
+    watched: _Watched,
+    days: float,
+    began: Instant,
+    effects: list[LedgerEffect],
+    scenario: Scenario,
+) -> Outcome:
+    state = engine.core.state
+    events = list(read_events(cell.journal_path, EVENTS))
+    made = state.batches[batch]
+    seeded = made.ordered.get("cells to seed")
+    stored = [
+        container
+        for container in scenario.containers.values()
+        if "/" not in container and cell.world.where(container).startswith("dewar")
+    ]
+    return Outcome(
+        batch=str(batch),
+        status=made.status,
+        virtual_days=days,
+        wall_s=0.0,
+        phases=sum(1 for phase in made.phases.values() if phase.ended_at is not None),
+        events=state.seq,
+        identity_checks=watched.identity_checks,
+        identity_refused=watched.identity_refused,
+        holds=watched.holds,
+        deviations=[one.text for one in state.deviations.values()],
+        counts=watched.counts,
+        seeded=None if seeded is None else Cells.read(seeded),
+        viable_cells_out=sum(sum(cell.world.donors_in(one).values()) for one in stored),
+        comparison=compare(events, effects, start=began),
+        verdict=verify(cell.journal_path),
+        limits=watched.limits,
+        still_open=[
+            f"{path}: {phase.state.value} {phase.why}".strip()
+            for path, phase in made.phases.items()
+            if phase.ended_at is None
+        ],
+    )
