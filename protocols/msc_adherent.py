@@ -266,14 +266,14 @@ def msc_adherent(p: Writer) -> None:
                 at_least=least,
                 safe_for=12 * hour,
             )
-            with p.operation(f"Exchange medium on day {days}", longest_hold=4 * hour) as exchange:
+            with p.operation(f"Exchange on day {days} of passage 1", longest_hold=4 * hour) as exchange:
                 arm.move(kit_1, from_=incubator, to=station)
                 exchange_from_fresh_bag(
                     station, kit_1, medium, port=port, volume=500 * mL, settle=1 * minute
                 )
                 arm.move(kit_1, from_=station, to=incubator)
             p.lag(
-                f"Exchange of day {days} is due",
+                f"Exchange of day {days} of passage 1 is due",
                 from_=waited.end,
                 to=exchange.start,
                 maximum=6 * hour,
@@ -367,7 +367,7 @@ def msc_adherent(p: Writer) -> None:
                 at_least=least,
                 safe_for=12 * hour,
             )
-            with p.operation(f"Exchange medium on day {days}", longest_hold=4 * hour) as exchange:
+            with p.operation(f"Exchange on day {days} of passage 2", longest_hold=4 * hour) as exchange:
                 arm.move(kit_2, from_=incubator, to=station)
                 exchange_from_fresh_bag(
                     station, kit_2, medium, port=port, volume=1500 * mL, settle=1 * minute

@@ -31,11 +31,15 @@ INTERRUPTED: Final = 130  # as shells count a program that SIGINT ended
 READER_LEFT: Final = 141  # as shells count a program that SIGPIPE ended
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "demo": ("demo", "Run a whole CAR-T batch on emulated instruments, and judge it"),
+    "simulate": ("simulate", "Run a protocol on the emulated cell"),
+    "bench": ("bench", "Measure how fast this host is on the real path"),
     "check": ("check", "Say what is wrong with a protocol file, and why"),
     "explain": ("explain", "Say what a rule demands, and why"),
     "read": ("read", "Print a protocol file as a numbered procedure"),
     "diff": ("diff", "Say in words what differs between two protocols"),
     "status": ("status", "Print one page per patient, from the journal alone"),
+    "report": ("report", "Print the record of one batch, from the journal alone"),
     "verify": ("verify", "Say whether a journal is what was written"),
     "user": ("user", "Add people, and list them"),
     "models": ("models", "List the models of instruments that have a driver"),

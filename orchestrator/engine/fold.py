@@ -26,6 +26,7 @@ from orchestrator.engine.state import (
     LotState,
     PersonState,
     PhaseRecord,
+    ProcedureState,
     RecipeState,
     TaskState,
     WaiterState,

@@ -58,6 +58,15 @@ class PhaseRecord:
 
 
 @dataclass(slots=True)
+class ProcedureState:
+    """One unit procedure: its state, and each reason for which it is held."""
+
+    state: PhaseState = PhaseState.IDLE
+    why: str = ""
+    reasons: Texts = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
 class BatchState:
     """One batch as far as it has come. Names map the recipe's words to this batch's things."""
 
@@ -77,6 +86,8 @@ class BatchState:
     watches: Texts = field(default_factory=dict[str, str])
     moments: dict[str, Instant] = field(default_factory=dict[str, Instant])
     broken: str = ""
+    broken_path: str = ""
+    procedures: dict[str, ProcedureState] = field(default_factory=dict[str, "ProcedureState"])
 
 
 @dataclass(slots=True)

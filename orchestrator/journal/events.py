@@ -270,8 +270,23 @@ class BatchBroken(Frozen):
     asked: str
 
 
+class BatchStoodStill(Frozen):
+    """An error that nobody foresaw ended the batch's walk; the batch stands still."""
+
+    kind: Literal["batch_stood_still"] = "batch_stood_still"
+    batch: BatchId
+    why: str
+
+
+class BatchMended(Frozen):
+    """What stood still walks again: what it asks agrees with the record."""
+
+    kind: Literal["batch_mended"] = "batch_mended"
+    batch: BatchId
+
+
 class StateChanged(Frozen):
-    """A command or a report moved a procedural element to another state."""
+    """A command or a report moved a phase or a unit procedure to another state."""
 
     kind: Literal["state_changed"] = "state_changed"
     batch: BatchId
@@ -279,6 +294,9 @@ class StateChanged(Frozen):
     trigger: str
     why: str = ""
     by: UserId | None = None
+    reason: str = Field(
+        default="", description="A unit procedure may be held for several; each has a name"
+    )
 
 
 class BranchTaken(Frozen):
@@ -482,7 +500,7 @@ class IdentityProven(Frozen):
     kind: Literal["identity_proven"] = "identity_proven"
     batch: BatchId
     path: PhasePath
-    word: int
+    word: int | None = Field(description="None: a fresh proof for an act, no word itself")
     reading: Value
     container: ContainerId
     place: PlaceId
@@ -595,6 +613,14 @@ class LeaseWanted(Frozen):
     path: PhasePath
     resources: tuple[str, ...]
     least_time_left: Instant | None = None
+
+
+class LeaseWithdrawn(Frozen):
+    """A batch waits no more for what it wanted."""
+
+    kind: Literal["lease_withdrawn"] = "lease_withdrawn"
+    batch: BatchId
+    path: PhasePath
 
 
 class LeaseGranted(Frozen):
@@ -714,6 +740,8 @@ AnyEvent = Annotated[
     | BatchStarted
     | BatchEnded
     | BatchBroken
+    | BatchStoodStill
+    | BatchMended
     | StateChanged
     | BranchTaken
     | MomentPassed
@@ -742,6 +770,7 @@ AnyEvent = Annotated[
     | TaskVerified
     | TaskWithdrawn
     | LeaseWanted
+    | LeaseWithdrawn
     | LeaseGranted
     | LeaseReleased
     | LimitStarted

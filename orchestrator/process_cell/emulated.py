@@ -135,7 +135,7 @@ class EmulatedCell:
         self.folder = folder
         self.cell = load_cell(cell_file)
         self._entropy = seeded_bytes(seed)
-        self._signer = Signer.of_entropy(HOST, self._entropy)
+        self._signer = Signer.stored(folder, HOST, self._entropy)
         self._by_urgency = by_urgency
         self._people = people
         self._lines: list[SeverableLine] = []

@@ -100,6 +100,11 @@ class Outcome:
             return None
         return Fraction.read(self.counts[-1].viability).base / 1000
 
+    @property
+    def is_well(self) -> bool:
+        """Return whether it ended as its recipe asks, and the record tells the truth."""
+        return self.status == "complete" and self.comparison.agrees and self.verdict.sound
+
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``cellwright demo --json`` prints."""
         fold = self.fold_expansion
@@ -376,7 +381,7 @@ def _outcome(
         seeded=None if seeded is None else Cells.read(seeded),
         viable_cells_out=sum(sum(cell.world.donors_in(one).values()) for one in stored),
         comparison=compare(events, effects, start=began),
-        verdict=verify(cell.journal_path),
+        verdict=verify(cell.journal_path, cell.folder / "journal.pub"),
         limits=watched.limits,
         still_open=[
             f"{path}: {phase.state.value} {phase.why}".strip()

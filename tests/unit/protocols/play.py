@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from hw_mocks.scenario import Scenario, scenario_for
 from hw_mocks.technicians import HAND_WORK_S
-from hw_mocks.world import Donor
+from hw_mocks.world import Counted, Donor
 from orchestrator.kernel.measured import Amount, Calculated, Fixed
 from orchestrator.kernel.quantities import (
-    Duration,
     Flow,
     Quantity,
     Volume,
     kelvin,
-    mL,
     minute,
+    mL,
     second,
     x_g,
 )
@@ -54,6 +54,7 @@ class HeldError(Exception):
     """The way that was taken ends in a hold."""
 
 
+@cache
 def written(name: str) -> Checked:
     """Return what the check says of a protocol, with its recipe."""
     return check_file(PROTOCOLS / name)
@@ -66,19 +67,28 @@ class Played:
     recipe: Recipe
     scenario: Scenario
     lab: Lab
-    skip: Callable[[str, Any], bool] = lambda path, phase: False
+    skip: Callable[[Any], bool]
     values: dict[str, str] = field(default_factory=dict[str, str])
     starts_s: dict[str, float] = field(default_factory=dict[str, float])
     ends_s: dict[str, float] = field(default_factory=dict[str, float])
-    counts: dict[str, Any] = field(default_factory=dict[str, Any])
-    harvested: dict[str, float] = field(default_factory=dict[str, float])
+    counts: dict[str, Counted] = field(default_factory=dict[str, Counted])
+    counted_cells: dict[str, float] = field(default_factory=dict[str, float])
+    held: str = ""
+    """Why it went no further."""
 
     def run(self) -> Played:
-        """Play all of it."""
-        for part in self.recipe.body:
-            assert isinstance(part, UnitProcedure)
-            self._body(part.body, part.slug)
+        """Play all of it, or up to a hold."""
+        try:
+            for part in self.recipe.body:
+                assert isinstance(part, UnitProcedure)
+                self._body(part.body, part.slug)
+        except HeldError as held:
+            self.held = str(held)
         return self
+
+    def viable_in(self, name: str) -> float:
+        """Return the viable cells that the World has in a container of the recipe."""
+        return self.lab.world.contents(self.id(name)).viable
 
     def id(self, name: str) -> str:
         """Return the World's name of a thing of the recipe."""
@@ -92,7 +102,7 @@ class Played:
         self.starts_s[path] = self.lab.clock()
         match node:
             case Step():
-                self._step(node, path)
+                self._step(node)
             case Operation() | Sequence() | Keep():
                 self._body(node.body, path)
             case When():
@@ -111,9 +121,9 @@ class Played:
                 raise AssertionError(f"{path}: {type(node).__name__} isn't played")
         for lag in self.recipe.lags:
             if (lag.to_event.path, lag.to_event.edge) == (path, "end") and lag.minimum is not None:
-                since_s = (
-                    self.ends_s if lag.from_event.edge == "end" else self.starts_s
-                ).get(lag.from_event.path)
+                since_s = (self.ends_s if lag.from_event.edge == "end" else self.starts_s).get(
+                    lag.from_event.path
+                )
                 if since_s is not None:
                     left_s = since_s + lag.minimum.to(second) - self.lab.clock()
                     self.lab.clock.wait(max(0.0, left_s))
@@ -138,9 +148,9 @@ class Played:
         volume = amount if isinstance(amount, Volume) else Volume.read(self._value(amount))
         return volume.to(mL)
 
-    def _step(self, node: Step, path: str) -> None:
+    def _step(self, node: Step) -> None:
         phase: Any = node.phase
-        if self.skip(path, phase):
+        if self.skip(phase):
             return
         kind = phase.kind.partition("/")[0]
         report = getattr(self, f"_{kind}")(phase) or {}
@@ -252,9 +262,7 @@ class Played:
             "cd3": f"{100 * counted.cd3_share:.1f} %",
             "engineered": f"{100 * counted.car_share:.1f} %",
         }
-        self.harvested[phase.tube] = (
-            counted.viable_per_mL * world.contents(source).volume_mL
-        )
+        self.counted_cells[phase.tube] = counted.viable_per_mL * world.contents(source).volume_mL
         return report
 
     def _concentrate(self, phase: Any) -> None:
@@ -320,7 +328,7 @@ def play(
     donor: Donor,
     seed: int = 1,
     ordered: dict[str, str] | None = None,
-    skip: Callable[[str, Any], bool] = lambda path, phase: False,
+    skip: Callable[[Any], bool] = lambda phase: False,
 ) -> Played:
     """Return a recipe played to its end."""
     recipe = checked.recipe
@@ -333,8 +341,3 @@ def play(
     scenario.bring_into(lab.world)
     played = Played(recipe, scenario, lab, skip, dict(scenario.ordered))
     return played.run()
-
-
-def hours(played: Played, path: str) -> float:
-    """Return when an element ended, in hours since the start."""
-    return Duration.of_base(round(played.ends_s[path] * 1000)).to(minute) / 60.0
