@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from hw_mocks.serial_scanner import SerialScanner
+from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console
 from orchestrator.kernel.errors import FailedError, IntegrityError, RefusedError
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
+
+HANDS_IN_A_PHASE_MOST: Final = 2
+"""So many people share a phase's hand work. Assumed."""
 
 HAND_WORK_S: Final[Mapping[str, float]] = {
     "receive": 300,
@@ -57,11 +61,18 @@ SCAN_S: Final = 15.0
 
 @dataclass(slots=True)
 class Slips:
-    """What a technician gets wrong: a thing or a port taken for another."""
+    """What technicians get wrong: a thing or a port taken for another. Shared by all."""
 
     brings: dict[str, str] = field(default_factory=dict[str, str])
+    """Fetched instead: scanned and worked on, until a refusal is shown; then put back."""
     joins: dict[str, str] = field(default_factory=dict[str, str])
+    """Worked on instead, after the right one was scanned."""
     ports: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the hands go instead."""
+    looks: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the eyes go instead, when what hangs at a port is scanned."""
+    presented: set[str] = field(default_factory=set[str])
+    """The scans for which something wrong was presented."""
 
 
 @dataclass(slots=True)
@@ -77,10 +88,12 @@ class Technician:
     secret: str = ""
     slips: Slips = field(default_factory=Slips)
     crew: set[str] = field(default_factory=set[str])
-    """What is being scanned just now by somebody; shared by all who work together."""
+    """What somebody scans just now, and who has a hand in which phase; shared by all."""
     is_on_duty: Callable[[float], bool] = lambda _: True
     _requests: int = 0
     _version: int = -1
+    _seen: dict[str, int] = field(default_factory=dict[str, int])
+    """The event after which a task was last seen, where that is newer than the screen."""
 
     async def work(self) -> None:
         """Do what is to be done, for ever."""
@@ -102,6 +115,7 @@ class Technician:
                     await self._screen_goes_dark(console)
                 else:
                     self._version = cast("int", shown["version"])
+                    self._seen.clear()
                     return shown
             await asyncio.sleep(LOOK_AGAIN_S)
 
@@ -141,15 +155,32 @@ class Technician:
 
     async def _verify(self, task: Mapping[str, Any]) -> None:
         await asyncio.sleep(LOOK_S)
-        name = "reconcile" if _is_doubt(task) else "verify_task"
-        await self._give(name, task=task["task"])
+        if _is_doubt(task):
+            await self._reconcile(task)
+        else:
+            await self._give("verify_task", task=task["task"])
+
+    async def _reconcile(self, task: Mapping[str, Any]) -> None:
+        """State what the World shows of an act in doubt, whoever stated something before."""
+        question = task["ask"]
+        since = Instant.read(question["intended_at"]) - self.room_began
+        verdict, done = what_was_done(
+            self.world, question["act"], question["equipment"], since.to(second)
+        )
+        await self._give("reconcile", task=task["task"], verdict=verdict, done=done)
 
     async def _do(self, task: Mapping[str, Any]) -> None:
+        if not self._may_join_in(f"{task['batch']}/{task['path']}"):
+            return
         if task["status"] == "offered":
             await self._give("take_task", task=task["task"])
         act = task["ask"]
         await asyncio.sleep(HAND_WORK_S[act["work"]])
-        values = self._by_hand(act)
+        try:
+            values = self._by_hand(act)
+        except ImpossibleError as cannot:
+            await self._give("report_task", task=task["task"], declined=str(cannot))
+            return
         await self._give("report_task", task=task["task"], values=values)
 
     async def _answer(self, task: Mapping[str, Any]) -> None:
@@ -158,11 +189,7 @@ class Technician:
         await asyncio.sleep(LOOK_S)
         question = task["ask"]
         if _is_doubt(task):
-            since = Instant.read(question["intended_at"]) - self.room_began
-            verdict, done = what_was_done(
-                self.world, question["act"], question["equipment"], since.to(second)
-            )
-            await self._give("reconcile", task=task["task"], verdict=verdict, done=done)
+            await self._reconcile(task)
             return
         choices = [choice["name"] for choice in question.get("choices", [])]
         values = {entry["name"]: _usual(entry) for entry in question.get("entries", [])}
@@ -173,20 +200,30 @@ class Technician:
             values=values,
         )
 
+    def _may_join_in(self, phase: str) -> bool:
+        """Leave a phase's hand work to two people, so that another one can verify it."""
+        mine = f"{phase} by {self.name}"
+        others = [one for one in self.crew if one.startswith(f"{phase} by ") and one != mine]
+        if len(others) >= HANDS_IN_A_PHASE_MOST:
+            return False
+        self.crew.add(mine)
+        return True
+
     def _by_hand(self, act: Mapping[str, Any]) -> dict[str, str]:
         """Do the work in the World; return what the task asks to be reported."""
         hands = self.world.hands
         asked = cast("list[str]", act["containers"])
-        things = [self.slips.joins.get(one, one) for one in asked]
+        things = [self._in_hand(one) for one in asked]
         asked_port = str(act["port"])
         port = self.slips.ports.get(asked_port, asked_port)
+        kit = self._kit_in_hand(str(act["kit"])) if act["kit"] else ""
         match act["work"]:
             case "weld":
-                hands.weld(things[0], act["kit"], port, by=self.name)
+                hands.weld(things[0], kit, port, by=self.name)
                 self._put(things, act["at"])
                 return {"weld": "sound"}
             case "connect_aseptically":
-                hands.aseptic_connect(things[0], act["kit"], port, by=self.name)
+                hands.aseptic_connect(things[0], kit, port, by=self.name)
                 self._put(things, act["at"])
             case "test_leak":
                 return {"leak": "none" if self._is_tight(port) else "leaks"}
@@ -224,6 +261,21 @@ class Technician:
                 raise AssertionError(f"no technician knows the work {other!r}")
         return {}
 
+    def _in_hand(self, thing: str) -> str:
+        """Return what the hands work on where ``thing`` is asked for."""
+        kit, _, part = thing.partition("/")
+        if part:
+            return f"{self._kit_in_hand(kit)}/{part}"
+        brought = self.slips.brings.get(thing, thing)
+        return self.slips.joins.get(thing, brought)
+
+    def _kit_in_hand(self, kit: str) -> str:
+        """Return the kit that the hands work on: the docked one, whichever that is."""
+        asked = self._in_hand(kit)
+        docked = [self.world.at(station) for station in self.world.stations]
+        here = [one for one in docked if one in self.world.kits]
+        return asked if kit in self.slips.joins or not here else str(here[0])
+
     def _put(self, things: list[str], places: list[str]) -> None:
         """Put each thing at its place; what hangs on a hook that is needed goes to the rack."""
         for thing, place in zip(things, places, strict=False):
@@ -244,40 +296,56 @@ class Technician:
         self.crew.add(name)
         try:
             await asyncio.sleep(SCAN_S)
+            self._look_again(scan)
             label = self._label_there(scan)
             if label is not None:
                 scanner.present(label)
         finally:
             self.crew.discard(name)
 
+    def _look_again(self, scan: Mapping[str, Any]) -> None:
+        """Fetch the right thing if what was presented for this very scan was refused."""
+        thing = str(scan["container"])
+        if thing not in self.slips.brings:
+            return
+        asked = f"{scan['batch']}/{scan['path']} {thing} {scan['since']}"
+        if asked in self.slips.presented:
+            del self.slips.brings[thing]
+        self.slips.presented.add(asked)
+
     def _label_there(self, scan: Mapping[str, Any]) -> str | None:
+        """Return the label that is presented: of what was fetched, or of what is there."""
         place = str(scan["place"])
+        thing = str(scan["container"])
+        if thing in self.slips.brings:
+            return self.world.label_of(self.slips.brings[thing])
         station, _, port = place.rpartition("/")
         if station in self.world.stations:
             kit = self.world.at(station)
+            looked_at = self.slips.looks.get(port, port)
             for joint in self.world.joints():
-                if joint.kit == kit and joint.port == port:
+                if joint.kit == kit and joint.port == looked_at:
                     return self.world.label_of(joint.container)
             return None
-        thing = str(scan["container"])
-        return self.world.label_of(self.slips.brings.get(thing, thing))
+        other = self.slips.joins.get(thing, thing)
+        return self.world.label_of(other if self.world.where(other) == place else thing)
 
-    async def _give(self, name: str, **arguments: Any) -> None:
+    async def _give(self, name: str, task: str, **arguments: Any) -> None:
         """Give a command; if the daemon dies over it, give the same again when it is back."""
         self._requests += 1
         command = Command(
             request=f"{self.name}-{self._requests}",
-            seen=0,
+            seen=self._seen.get(task, self._version),
             session=self.session,
             name=name,
-            arguments=arguments,
+            arguments={"task": task, **arguments},
             secret=self.secret,
         )
         while True:
             console = self.console
             if console is not None:
                 try:
-                    await console.give(command)
+                    self._seen[task] = (await console.give(command)).seq
                 except GONE:
                     await self._screen_goes_dark(console)
                 else:
@@ -302,6 +370,7 @@ def what_was_done(
 ) -> tuple[str, str]:
     """Return what two people find when they look at an act in doubt: verdict and amount."""
     world.catch_up()
+    wanted = str(act.get("target", ""))
     found = [
         effect
         for effect in world.ledger
@@ -310,7 +379,9 @@ def what_was_done(
     match act["kind"]:
         case "pump_volume":
             asked = Volume.read(act["volume"])
-            moved_mL = sum(one.amount for one in found if one.kind == "moved_liquid")
+            moved_mL = sum(
+                one.amount for one in found if one.kind == "moved_liquid" and wanted in one.things
+            )
             if moved_mL < 0.01:
                 return ("nothing", "")
             if moved_mL > 0.98 * asked.to(mL):

@@ -25,7 +25,6 @@ that it started: a room ends nobody it wasn't given.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -45,6 +44,7 @@ from hw_mocks.ledger_record import ledger_of
 from hw_mocks.room import Room
 from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.technicians import GONE, Slips, Technician
+from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console, Given
 from orchestrator.kernel.errors import ConfigurationRefusedError, ProcessError, RefusedError
@@ -256,7 +256,9 @@ class WiredRoom:
                 self._tasks.create_task(emulator.serve(line), name=f"{name} on its line")
 
     async def disconnect(self) -> None:
-        """Take every wire away."""
+        """Send people home, and take every wire away."""
+        if self.crew is not None:
+            await self.crew.leave()
         for server in self._servers:
             await server.close()
         for line in self._ports:
@@ -267,14 +269,18 @@ class WiredRoom:
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection of the control socket."""
         asks = _process_at_other_end(writer)
-        with contextlib.suppress(ConnectionError):
+        try:
             while line := await reader.readline():
                 answer = await self._answer(line, asks)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        writer.close()
+        except (ConnectionError, ValueError):
+            return  # it hung up, or its line has no end
+        finally:
+            writer.close()
 
     async def _answer(self, line: bytes, asks: int) -> dict[str, Any]:
+        request: Mapping[str, Any] = {}
         try:
             request = _request(line)
             if request["do"] == "kill_at":
@@ -286,6 +292,8 @@ class WiredRoom:
             return await ask(request)
         except ProcessError as refused:
             return {"error": refused.as_record()}
+        except ImpossibleError as impossible:
+            return {"error": _refused(str(request["do"]), str(impossible)).as_record()}
 
     async def _look(self, request: Mapping[str, Any]) -> dict[str, Any]:
         del request
@@ -305,10 +313,7 @@ class WiredRoom:
     async def _contents(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = _text(request, "container")
         self.world.catch_up()
-        try:
-            contents = self.world.contents(name)
-        except (KeyError, ValueError) as unknown:
-            raise _refused("contents", f"the World has no container {name}") from unknown
+        contents = self.world.contents(name)
         return {
             "volume_mL": contents.volume_mL,
             "donors": self.world.donors_in(name),
@@ -426,6 +431,7 @@ async def wired_room(
         PortRefusedError: A wire can't be made.
         ConfigurationRefusedError: The control socket can't be made.
     """
+    wired: WiredRoom | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             wired = WiredRoom(folder, room, clock=clock, tasks=tasks)
@@ -445,11 +451,12 @@ async def wired_room(
             finally:
                 server.close()
                 (folder / CONTROL).unlink(missing_ok=True)
-                await wired.crew.leave()
-                await wired.disconnect()
             raise _Over
     except* _Over:
         pass  # how a room is left
+    finally:
+        if wired is not None:
+            await wired.disconnect()
 
 
 class _Over(Exception):  # noqa: N818 - it isn't an error

@@ -82,7 +82,8 @@ def told_outcome(outcome: Outcome, folder: Path) -> None:
     say()
     say("Clocks, used of allowed:")
     rows = [
-        (f"  {name}", used or "runs", most or "no maximum") for name, most, used in outcome.limits
+        (f"  {name.partition('/')[2]}", _spoken(used) or "runs", _spoken(most) or "no maximum")
+        for name, most, used in outcome.limits
     ]
     if rows:
         say(in_columns(rows))

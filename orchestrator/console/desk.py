@@ -12,14 +12,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from pydantic import ValidationError
+
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
-from orchestrator.engine.state import HostState, TaskState
+from orchestrator.engine.state import AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
     AlarmAcknowledged,
     AttemptReconciled,
     BatchMade,
     ContainerReceived,
+    ContainerReleased,
     DeviationClosed,
     DeviationOpened,
     EquipmentSeen,
@@ -29,35 +32,42 @@ from orchestrator.journal.events import (
     RecipeSigned,
     RecipeSubmitted,
     Signed,
+    TaskReopened,
     TaskReported,
     TaskTaken,
     TaskVerified,
 )
+from orchestrator.kernel.acts import Act, Effect, OnInterruption
 from orchestrator.kernel.desks import Command, Given, SignatureMeaning
-from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
+from orchestrator.kernel.errors import ProcessError, RecipeRefusedError, RefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import (
     BatchId,
     CoiId,
     CommandId,
+    ContainerId,
     EquipmentId,
     RecipeDigest,
     TaskId,
     UserId,
 )
-from orchestrator.kernel.quantities import Quantity
+from orchestrator.kernel.quantities import Duration, Quantity, Volume
 from orchestrator.people.roles import (
     require,
     require_other_person,
     require_recipe_signer,
     require_second_person,
 )
-from orchestrator.people.sessions import holder_of, open_session
+from orchestrator.people.sessions import holder_of, open_session, token_sha256
 from orchestrator.people.signatures import record_of, sign, signed
 from orchestrator.people.users import (
     RFC_9106_LOW_MEMORY,
+    SALT_BYTES,
     HashingCost,
     Present,
+    add_person,
+    check_password,
+    hash_secret,
     recognise,
     secret_of,
     verify_secret,
@@ -73,6 +83,18 @@ VERIFIED_AT_ONCE_MOST: Final = 2
 """Each verification of a password takes 64 MiB (hazards, section 3)."""
 
 Event = TypeVar("Event", bound=Frozen)
+
+DOUBT: Final = "/doubt"
+"""How the name of a task ends that asks what an attempt in doubt did."""
+
+SAFE_ON_AN_OLD_VIEW: Final = ("hold", "pause")
+"""Commands that a person may give whatever they last saw."""
+
+NOT_OF_THE_EVENT: Final = ("secret", "request", "seen", "password")
+"""What a command carries beside the facts that it states."""
+
+MEASURES: Final[Mapping[str, str]] = {"pump_volume": "volume", "spin": "at_speed"}
+"""The field that says how much an act asks for; all others are done whole or not at all."""
 
 _Carry = Callable[[UserId, dict[str, Any]], Awaitable[int]]
 
@@ -100,6 +122,7 @@ class Desk:
         self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MOST)
         self._core = engine.core
         self._answered: dict[str, Given] = {}
+        self._starting: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self._commands: Final[dict[str, _Carry]] = {
             "take_task": self._take_task,
@@ -120,6 +143,8 @@ class Desk:
             "receive_lot": self._receive_lot,
             "quarantine_lot": self._quarantine_lot,
             "receive_material": self._receive_material,
+            "release_container": self._release_container,
+            "add_person": self._add_person,
             "submit_recipe": self._submit_recipe,
             "review_recipe": self._sign_recipe("reviewed"),
             "approve_recipe": self._sign_recipe("approved"),
@@ -144,10 +169,13 @@ class Desk:
             return await self._give(command)
 
     async def _give(self, command: Command) -> Given:
-        done = self._answered.get(command.request)
+        user = self._who(command)
+        request = f"{token_sha256(command.session)[:16]} {command.request}"
+        done = self._answered.get(request)
+        if done is None and request in self._state.answered:
+            done = Given(seq=self._state.answered[request])
         if done is not None:
             return done
-        user = self._who(command)
         person = self._state.people[user]
         require(command.name, person.roles, who=person.printed_name)
         if command.seen > self._state.seq:
@@ -162,16 +190,23 @@ class Desk:
                 command.name, why="there is no such command", do_next="Choose one that is shown"
             )
         try:
-            seq = await carry(user, {**command.arguments, "secret": command.secret})
+            seq = await carry(
+                user,
+                {
+                    **command.arguments,
+                    "secret": command.secret,
+                    "request": request,
+                    "seen": command.seen,
+                },
+            )
         except (KeyError, ValueError, TypeError) as wrong:
-            why = f"it lacks {wrong}" if isinstance(wrong, KeyError) else _first_line(wrong)
             raise RefusedError(
                 command.name.replace("_", " "),
-                why=why,
+                why=_what_is_wrong(wrong),
                 do_next="Give it with the arguments that docs/reference/console.md lists",
-            ) from wrong
+            ) from None  # what was given may hold a password
         given = Given(seq=seq)
-        self._answered[command.request] = given
+        self._answered[request] = given
         if len(self._answered) > REQUESTS_KEPT_MOST:
             del self._answered[next(iter(self._answered))]
         return given
@@ -192,6 +227,7 @@ class Desk:
                 why="it isn't there" if task is None else f"it is {task.status}",
                 do_next="Look again at what is to be done",
             )
+        _refuse_old_view(f"task {name}", task.changed, arguments)
         return name, task
 
     async def _sign(
@@ -261,7 +297,9 @@ class Desk:
 
     async def _take_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, _ = self._task(arguments, "offered")
-        return await self._core.record_for_host(TaskTaken(task=name, by=user))
+        return await self._core.record_for_host(
+            TaskTaken(task=name, by=user, request=arguments["request"])
+        )
 
     async def _report_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._task(arguments, "offered", "taken")
@@ -271,6 +309,7 @@ class Desk:
                 why="another person has taken it",
                 do_next="Have that person report it, or hand it back",
             )
+        _refuse_doubt(name)
         if task.work == "verify":
             raise RefusedError(
                 f"report task {name}",
@@ -283,28 +322,57 @@ class Desk:
         if not declined:
             _refuse_incomplete(name, task, values, choice)
         return await self._core.record_for_host(
-            TaskReported(task=name, by=user, values=values, choice=choice, declined=declined)
+            TaskReported(
+                task=name,
+                by=user,
+                values=values,
+                choice=choice,
+                declined=declined,
+                request=arguments["request"],
+            )
         )
 
     async def _verify_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._task(arguments, "reported", "offered", "taken")
+        _refuse_doubt(name)
         if task.status != "reported" and task.work != "verify":
             raise RefusedError(
                 f"verify task {name}", why="nobody has reported it yet", do_next="Wait"
             )
-        if task.reported_by:
+        performers = {task.reported_by} if task.reported_by else self._performers(task)
+        for performer in sorted(performers):
             require_second_person(
                 f"verify task {name}",
-                performer=UserId(task.reported_by),
+                performer=UserId(performer),
                 verifier=user,
                 verifier_roles=self._state.people[user].roles,
             )
-        return await self._core.record_for_host(TaskVerified(task=name, by=user))
+        return await self._core.record_for_host(
+            TaskVerified(task=name, by=user, request=arguments["request"])
+        )
+
+    def _performers(self, task: TaskState) -> set[str]:
+        """Return everyone who did something with their hands in the task's phase."""
+        return {
+            one.reported_by
+            for one in self._state.tasks.values()
+            if one.work == "do"
+            and one.reported_by
+            and (one.batch, one.path) == (task.batch, task.path)
+        }
 
     async def _reconcile(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Settle an attempt in doubt: one person looks and states it, another confirms it."""
         name, task = self._task(arguments, "offered", "taken", "reported")
-        command = CommandId(name.removesuffix("/doubt"))
+        command = CommandId(name.removesuffix(DOUBT))
+        if not name.endswith(DOUBT) or command not in self._state.attempts:
+            raise RefusedError(
+                f"reconcile {name}", why="no attempt is in doubt there", do_next="Look again"
+            )
+        if task.status == "taken" and task.taken_by != user:
+            raise RefusedError(
+                f"reconcile {name}", why="another person has taken it", do_next="Wait for it"
+            )
         if task.status != "reported":
             return await self._state_what_was_done(name, command, user, arguments)
         require_second_person(
@@ -315,29 +383,37 @@ class Desk:
         )
         batch, path, number = self._state.attempts[command]
         attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
+        verdict, done = _stated(name, attempt, arguments)
+        if (verdict, done) != (task.choice, task.values.get("done", "")):
+            await self._core.record_for_host(
+                TaskReopened(task=name, by=user, why="a second person found it otherwise")
+            )
+            raise RefusedError(
+                f"confirm {name}",
+                why="the first person stated something else; neither statement stands",
+                do_next="Look together at the material and the instrument, and state it again",
+            )
         first = Signed.model_validate(task.signature)
-        settled = _reconciled(batch, command, task.choice, task.values.get("done", ""))
+        settled = _reconciled(batch, command, verdict, done)
         second = await self._sign(user, arguments, settled, "verified")
         seq = await self._core.record(
             batch,
-            TaskVerified(task=name, by=user),
+            TaskVerified(task=name, by=user, request=arguments["request"]),
             settled.model_copy(update={"signatures": (first, second)}),
         )
-        await self._look_at_equipment(user, {"equipment": attempt.equipment})
+        try:
+            await self._see(attempt.equipment, explained_by=command)
+        except ProcessError:
+            pass  # its next act meets the silent instrument and holds
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
         return seq
 
     async def _state_what_was_done(
         self, name: TaskId, command: CommandId, user: UserId, arguments: dict[str, Any]
     ) -> int:
-        verdict, done = str(arguments.get("verdict")), str(arguments.get("done", ""))
-        if verdict not in ("all", "part", "nothing"):
-            raise RefusedError(
-                f"reconcile {name}",
-                why="the verdict must be all, part or nothing",
-                do_next="Look at the material, and say which",
-            )
-        batch = self._state.attempts[command][0]
+        batch, path, number = self._state.attempts[command]
+        attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
+        verdict, done = _stated(name, attempt, arguments)
         settled = _reconciled(batch, command, verdict, done)
         return await self._core.record_for_host(
             TaskReported(
@@ -346,6 +422,7 @@ class Desk:
                 values={"done": done},
                 choice=verdict,
                 signature=await self._sign(user, arguments, settled, "performed"),
+                request=arguments["request"],
             )
         )
 
@@ -420,17 +497,15 @@ class Desk:
         binding.require(self._engine.recipe_by_digest(binding.recipe))
         bound_names = [str(one.container) for one in binding.containers]
         bound_names += [str(one.kit) for one in binding.kits]
+        coi = CoiId(str(arguments["coi"]))
         for name in bound_names:
-            if name not in self._state.containers:
-                raise RefusedError(
-                    what, why=f"{name} was never received", do_next="Receive it first"
-                )
+            self._refuse_unfit(what, name, coi)
         event = await self._signed(
             user,
             arguments,
             lambda by: BatchMade(
                 batch=batch,
-                coi=CoiId(str(arguments["coi"])),
+                coi=coi,
                 recipe=binding.recipe,
                 cell=self._core.cell.digest,
                 engine=VERSION,
@@ -447,6 +522,23 @@ class Desk:
         )
         return await self._core.record(batch, event)
 
+    def _refuse_unfit(self, what: str, name: str, coi: CoiId) -> None:
+        """Refuse a container that another patient, another batch or quality has a word on."""
+        container = self._state.containers.get(name)
+        why = ""
+        if container is None:
+            why = f"{name} was never received"
+        elif container.coi not in ("", coi):
+            why = f"{name} belongs to another therapy event"
+        elif container.what == "patient_material" and not container.coi:
+            why = f"nobody said whose cells {name} holds"
+        elif container.batch:
+            why = f"{name} was bound to another batch"
+        elif container.quarantined:
+            why = f"{name} is in quarantine"
+        if why:
+            raise RefusedError(what, why=why, do_next="Bind a container that is free and this one's")
+
     # batches ---------------------------------------------------------------------------------
 
     def _move(self, trigger: str) -> _Carry:
@@ -454,16 +546,26 @@ class Desk:
             batch = BatchId(str(arguments["batch"]))
             part = str(arguments.get("unit_procedure", ""))
             why = str(arguments.get("why", ""))
-            for control in self._engine.holds.controls(batch):
-                if part in ("", control.path):
-                    await self._engine.holds.command(batch, control, trigger, why, user)
+            known = self._state.batches.get(batch)
+            if trigger not in SAFE_ON_AN_OLD_VIEW and known is not None:
+                _refuse_old_view(f"{trigger} batch {batch}", known.changed, arguments)
+            await self._engine.holds.command_all(batch, part, trigger, why, user)
             return self._state.seq
 
         return move
 
     async def _start_batch(self, user: UserId, arguments: dict[str, Any]) -> int:
         del user
-        self._core.tasks.create_task(self._engine.start_batch(BatchId(str(arguments["batch"]))))
+        batch = BatchId(str(arguments["batch"]))
+        known = self._state.batches.get(batch)
+        if known is None or known.status != "made" or batch in self._starting:
+            raise RefusedError(
+                f"start batch {batch}",
+                why="there is none of that name" if known is None else "it was started",
+                do_next="Look at the batches, and start one that is made and not started",
+            )
+        self._starting.add(batch)
+        self._core.tasks.create_task(self._engine.start_batch(batch))
         return self._state.seq
 
     # alarms, deviations, equipment ------------------------------------------------------------
@@ -518,9 +620,25 @@ class Desk:
     async def _look_at_equipment(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Take what a device shows now as known, after a person has looked at it."""
         del user
-        equipment = EquipmentId(str(arguments["equipment"]))
+        equipment = str(arguments["equipment"])
+        if equipment not in self._core.drivers:
+            raise RefusedError(
+                f"look at {equipment}", why="the cell has none of that name", do_next="Look again"
+            )
+        return await self._see(equipment)
+
+    async def _see(self, name: str, *, explained_by: CommandId | None = None) -> int:
+        """Record what a device shows; ``explained_by`` leaves strangers' acts standing."""
+        equipment = EquipmentId(name)
         driver = self._core.drivers[equipment]
         identity = await driver.identify()
+        bound_to = self._core.cell.config.by_equipment[name].serial
+        if bound_to and identity.serial and bound_to != identity.serial:
+            raise RefusedError(
+                f"take {name} as seen",
+                why=f"it shows the serial number {identity.serial}; the cell file has {bound_to}",
+                do_next="Plug in the right instrument, or change the cell file",
+            )
         standing = await driver.standing()
         return await self._core.record_for_host(
             EquipmentSeen(
@@ -530,30 +648,171 @@ class Desk:
                 firmware=identity.firmware,
                 values=standing.values,
                 witness=standing.witness,
+                explained_by=explained_by,
             )
         )
 
     # material ----------------------------------------------------------------------------------
 
     async def _receive_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
-        return await self._core.record_for_host(LotReceived.model_validate(_by(user, arguments)))
+        event = LotReceived.model_validate(_by(user, arguments))
+        if event.lot in self._state.lots:
+            raise RefusedError(
+                f"receive lot {event.lot}", why="it is on file", do_next="Use it as it is on file"
+            )
+        if event.in_use:
+            Duration.read(event.in_use)
+        return await self._core.record_for_host(event)
 
     async def _quarantine_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
-        return await self._core.record_for_host(LotQuarantined.model_validate(_by(user, arguments)))
+        event = LotQuarantined.model_validate(_by(user, arguments))
+        if event.lot not in self._state.lots:
+            raise RefusedError(
+                f"quarantine lot {event.lot}", why="it was never received", do_next="Look again"
+            )
+        return await self._core.record_for_host(event)
 
     async def _receive_material(self, user: UserId, arguments: dict[str, Any]) -> int:
-        return await self._core.record_for_host(
-            ContainerReceived.model_validate(_by(user, arguments))
+        event = ContainerReceived.model_validate(_by(user, arguments))
+        why = _why_unfit(event, self._state)
+        if why:
+            raise RefusedError(
+                f"receive {event.container}", why=why, do_next="Correct it, and receive it again"
+            )
+        return await self._core.record_for_host(event)
+
+    async def _release_container(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Let a quarantined container go back into use, by quality's signature."""
+        name = ContainerId(str(arguments["container"]))
+        known = self._state.containers.get(name)
+        if known is None or not known.quarantined:
+            raise RefusedError(
+                f"release {name}",
+                why="it was never received" if known is None else "it isn't in quarantine",
+                do_next="Look again",
+            )
+        event = await self._signed(
+            user,
+            arguments,
+            lambda by: ContainerReleased(container=name, signature=by),
+            "released",
+            str(arguments["reason"]),
         )
+        return await self._core.record_for_host(event)
+
+    # people ------------------------------------------------------------------------------------
+
+    async def _add_person(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Add a person with a first password, which stands in no record and no message."""
+        login, password = str(arguments["login"]), str(arguments["password"])
+        printed_name = str(arguments["printed_name"])
+        check_password(password, login=login)
+        hashed = partial(hash_secret, password, salt=self._entropy(SALT_BYTES), cost=self._cost)
+        async with self._verifying:
+            secret = await asyncio.get_running_loop().run_in_executor(None, hashed)
+        return await self._core.record_for_host(
+            add_person(
+                self._state.people,
+                login=login,
+                printed_name=printed_name,
+                roles=[str(one) for one in arguments["roles"]],
+                secret=secret,
+                by=user,
+            )
+        )
+
+
+def _why_unfit(event: ContainerReceived, state: HostState) -> str:
+    """Return why something can't be received as stated; empty if nothing stands against it."""
+    inner = [f"{event.container}/{one}" for one in event.positions]
+    labels = [event.label, *(f"{event.label}/{one}" for one in event.positions)]
+    if any(one in state.containers for one in (event.container, *inner)):
+        return "a container of that name was received before"
+    if any(one in state.labels for one in labels):
+        return "its label is another container's"
+    if event.what == "patient_material" and event.coi is None:
+        return "patient material needs its therapy event (coi)"
+    if event.lot is not None and event.lot not in state.lots:
+        return f"lot {event.lot} was never received"
+    if len(event.volumes) != len(event.positions):
+        return "each of its positions needs a volume"
+    if event.capacities and len(event.capacities) != len(event.positions):
+        return "each of its positions needs a capacity"
+    for text in (event.volume, event.capacity, *event.volumes, *event.capacities):
+        if text and Volume.read(text).base < 0:
+            return f"{text} is less than nothing"
+    return ""
 
 
 def _by(user: UserId, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return a command's arguments as an event's fields, with who gave it."""
-    return {**{name: one for name, one in arguments.items() if name != "secret"}, "by": user}
+    own = {name: one for name, one in arguments.items() if name not in NOT_OF_THE_EVENT}
+    return {**own, "by": user}
 
 
-def _first_line(error: Exception) -> str:
+def _what_is_wrong(error: Exception) -> str:
+    """Say what is wrong with a command's arguments, and nothing of what they hold."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
     return str(error).split("\n", 1)[0]
+
+
+def _refuse_old_view(what: str, changed: int, arguments: Mapping[str, Any]) -> None:
+    """Refuse a command that rests on a view older than what it concerns (H13)."""
+    if 0 <= arguments["seen"] < changed:
+        raise RefusedError(
+            what,
+            why="it has changed since the view that this rests on",
+            do_next="Look again, and decide on what is shown now",
+        )
+
+
+def _refuse_doubt(name: TaskId) -> None:
+    if name.endswith(DOUBT):
+        raise RefusedError(
+            f"task {name}",
+            why="it asks what an attempt did, and two people sign what they found",
+            do_next="Reconcile it: state all, part or nothing",
+        )
+
+
+def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Return verdict and amount as stated of an attempt, in the act's own measure.
+
+    Raises:
+        RefusedError: The act could not have done that.
+    """
+    verdict, done = str(arguments.get("verdict")), str(arguments.get("done", ""))
+    act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+    measure = MEASURES.get(act.kind)
+    whole = str(getattr(act, measure)) if measure else "1"
+    match verdict:
+        case "all":
+            return verdict, whole
+        case "nothing":
+            return verdict, ""
+        case "part" if measure:
+            asked = getattr(act, measure)
+            try:
+                amount = type(asked).read(done)
+            except ValueError as unreadable:
+                why = str(unreadable)
+            else:
+                rest = act.rest_after(Effect(done=done))
+                again = act.on_interruption is OnInterruption.REPEAT
+                if 0 < amount.base < asked.base and (rest is not None or again):
+                    return verdict, str(amount)
+                why = f"a part of {asked} is more than nothing and leaves a rest"
+        case "part":
+            why = f"{act.kind} is done whole or not at all"
+        case _:
+            why = "the verdict must be all, part or nothing"
+    raise RefusedError(
+        f"reconcile {name}", why=why, do_next="Look at the material, and say how much was done"
+    )
 
 
 def _reconciled(batch: str, command: CommandId, verdict: str, done: str) -> AttemptReconciled:

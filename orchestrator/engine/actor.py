@@ -284,7 +284,7 @@ class Actor:
             settled = await driver.effect_of(tried, command, before)
             after = await self._evidence(tried, unit)
         except ProcessError as silent:
-            settled = Settled(report=CannotTell(why=str(silent)), standing=before)
+            settled = Settled(report=CannotTell(why=str(silent)), standing=Standing(values={}))
         report = tried.judge(settled.report, attempt.evidence, after)
         if next_step(report, tried.on_interruption) is NextStep.HOLD:
             why = report.why if not isinstance(report, AllDone) else ""

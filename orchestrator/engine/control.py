@@ -112,7 +112,8 @@ class UnitControl:
                 try:
                     if at_change is not None:
                         await at_change()
-                    self._raise_if_it_ends()
+                    if not waited.done():
+                        self._raise_if_it_ends()
                     await asyncio.wait({waited, change}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     change.cancel()

@@ -89,17 +89,25 @@ class Core:
         return lock
 
     async def sleep_until(self, instant: Instant) -> None:
-        """Return at ``instant`` or after it."""
+        """Return after as long as there is from now to ``instant``, or later.
+
+        A step of the wall clock meanwhile doesn't shorten it.
+        """
+        left = instant - self.clock.utc()
+        await self.sleep_to(self.clock.boottime().base + left.base)
+
+    async def sleep(self, duration: Duration) -> None:
+        """Return after ``duration``."""
+        await self.sleep_to(self.clock.boottime().base + duration.base)
+
+    async def sleep_to(self, boottime_ms: int) -> None:
+        """Return when the boot-time clock shows ``boottime_ms`` or more."""
         while True:
-            left_ms = (instant - self.clock.utc()).base
+            left_ms = boottime_ms - self.clock.boottime().base
             if left_ms <= 0:
                 return
             left_s = left_ms / 1000
             await asyncio.sleep(min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s)
-
-    async def sleep(self, duration: Duration) -> None:
-        """Return after ``duration``."""
-        await self.sleep_until(self.clock.utc() + duration)
 
 
 def rung_by(event: Any) -> tuple[str, ...]:
@@ -111,7 +119,7 @@ def rung_by(event: Any) -> tuple[str, ...]:
     command = getattr(event, "command", None)
     if command is not None and event.kind == "attempt_reconciled":
         names.append(f"command {command}")
-    if event.kind in ("lease_granted", "lease_released", "lease_wanted"):
+    if event.kind in ("lease_granted", "lease_released", "lease_wanted", "lease_withdrawn"):
         names.append("leases")
     if event.kind in ("phase_started", "phase_ended"):
         names.append("moments")

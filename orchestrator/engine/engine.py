@@ -8,9 +8,10 @@ batch walk on from its record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from devices.interfaces.driver import Driver, Standing
 from orchestrator.engine.actor import Actor
@@ -28,8 +29,11 @@ from orchestrator.engine.tasks import Board
 from orchestrator.engine.watches import Watches
 from orchestrator.journal.events import (
     AnyEvent,
+    BatchBroken,
     BatchMade,
+    BatchMended,
     BatchStarted,
+    BatchStoodStill,
     EquipmentSeen,
     HostStarted,
     HostStopped,
@@ -38,8 +42,14 @@ from orchestrator.journal.events import (
 )
 from orchestrator.journal.journal import Journal
 from orchestrator.kernel.acts import Act
-from orchestrator.kernel.errors import ProcessError, RecipeRefusedError
-from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath, PlaceId
+from orchestrator.kernel.errors import (
+    JournalLatchedError,
+    ProcessError,
+    RecipeMismatchError,
+    RecipeRefusedError,
+    RefusedError,
+)
+from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import minute
 from orchestrator.process_cell.config import LoadedCell
@@ -49,6 +59,11 @@ VERSION: Final = "0.1.0"
 
 Drivers = Callable[[Board], Mapping[str, Driver]]
 """Makes the cell's drivers; the board is where the driver of hands offers its tasks."""
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+ADMISSION: Final = PhasePath("admission")
+"""Where a batch's long leases belong."""
 
 WATCH_IDLE_EVERY: Final = 10 * minute
 """Set by site: how often idle instruments are asked whether somebody acted on them."""
@@ -97,7 +112,7 @@ class Engine:
         self.core.drivers = drivers(self.board)
         self.alarms = Alarms(self.core)
         self.actor = Actor(self.core, self.alarms)
-        self.holds = Holds(self.core)
+        self.holds = Holds(self.core, self.spawn)
         self.leases = Leases(self.core, by_urgency=by_urgency)
         self.limits = Limits(self.core, self.alarms)
         self._traces = Traces(folder / "traces", self.core)
@@ -105,6 +120,7 @@ class Engine:
         self.core.listeners.append(lambda _: self._keeper.look())
         self.watches = Watches(self.core, self._traces)
         self._runs: dict[str, asyncio.Task[None]] = {}
+        self._admissions: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Begin, or begin again after whatever ended the last run."""
@@ -123,9 +139,15 @@ class Engine:
         for equipment in sorted(core.drivers):
             await self._see(EquipmentId(equipment))
         core.tasks.create_task(self.limits.watch())
-        for name, batch in core.state.batches.items():
-            if batch.status == "running" and not batch.broken:
-                self._run(BatchId(name))
+        self.spawn(self.watch_idle_equipment, "watch of idle instruments")
+        for name, batch in tuple(core.state.batches.items()):
+            if batch.status == "running":
+                await self._resume(BatchId(name))
+            elif batch.status == "made":
+                if self._owns_or_wants(name):
+                    self.begin_batch(BatchId(name))
+            else:
+                await self._let_go(BatchId(name))
 
     async def stop(self) -> None:
         """End in good order: what runs is left as it is, and resumed at the next start."""
@@ -139,14 +161,107 @@ class Engine:
         """Bind a recipe to a therapy event, containers and equipment."""
         await self.core.record(made.batch, made)
 
+    def begin_batch(self, batch: BatchId) -> asyncio.Task[None]:
+        """Begin to admit a batch; it runs as soon as it has its long leases.
+
+        Raises:
+            RefusedError: There is no such batch, or it was started before.
+        """
+        known = self.core.state.batches.get(batch)
+        if known is None or known.status != "made":
+            raise RefusedError(
+                f"start batch {batch}",
+                why="there is none of that name" if known is None else f"it is {known.status}",
+                do_next="Look at the batches",
+            )
+        admission = self._admissions.get(batch)
+        if admission is None or admission.done():
+            admission = self._admissions[batch] = self.spawn(
+                partial(self._admit, batch), f"admission of {batch}"
+            )
+        return admission
+
     async def start_batch(self, batch: BatchId) -> None:
-        """Take the batch's long leases and let it run."""
+        """Take the batch's long leases and let it run; return when it does.
+
+        Raises:
+            RefusedError: There is no such batch, or it was started before.
+        """
+        await asyncio.wait({self.begin_batch(batch)})
+
+    async def _admit(self, batch: BatchId) -> None:
         state = self.core.state.batches[batch]
         places = tuple(sorted(state.places.values()))
         if places:
-            await self.leases.take(batch, PhasePath("admission"), places, until_end_of_batch=True)
+            await self.leases.take(batch, ADMISSION, places, until_end_of_batch=True)
         await self.core.record(batch, BatchStarted(batch=batch))
         self._run(batch)
+
+    async def _resume(self, batch: BatchId) -> None:
+        """Let a batch walk on from its record; what stood still tries again."""
+        known = self.core.state.batches[batch]
+        if known.broken and not known.broken_path:
+            return  # its record doesn't fit: nothing of it may act
+        if known.broken_path == "*":
+            await self.mend_batch(batch)
+        self._run(batch)
+
+    def _owns_or_wants(self, batch: str) -> bool:
+        state = self.core.state
+        return any(one.batch == batch for one in (*state.waiters.values(), *state.leases.values()))
+
+    async def _let_go(self, batch: BatchId) -> None:
+        """End what a batch that has ended still owns or waits for."""
+        ended = self.leases.all_ended(batch)
+        if ended:
+            await self.core.record(batch, *ended)
+
+    async def break_batch(self, batch: BatchId, path: PhasePath, recorded: str, asked: str) -> None:
+        """Have a batch stand still, as a phase of it asks what the record doesn't hold."""
+        why = f"{path} asks something else than the record holds"
+        broken = BatchBroken(batch=batch, path=path, recorded=recorded, asked=asked)
+        await self._stand_still(batch, broken, why)
+
+    async def _stand_still(
+        self, batch: BatchId, broken: BatchBroken | BatchStoodStill, why: str
+    ) -> None:
+        self.holds.leave(batch, why)
+        await self.core.record(batch, broken)
+        await self.alarms.raise_alarm(
+            f"broken {batch}",
+            tier="block",
+            cause=why,
+            consequence=f"Batch {batch} stands still; other batches go on",
+            action="Bring the material to a safe state by hand; mend the software or install "
+            "the version that began it, and start the daemon again",
+            batch=batch,
+        )
+
+    async def mend_batch(self, batch: BatchId) -> None:
+        """Let a batch that stood still walk again: what it asks agrees with the record."""
+        if not self.core.state.batches[batch].broken:
+            return
+        await self.core.record(batch, BatchMended(batch=batch))
+        self.holds.mended(batch)
+        await self.alarms.clear(f"broken {batch}")
+
+    def spawn(self, work: Work, what: str) -> asyncio.Task[None]:
+        """Run something beside the batches: where it fails, an alarm says so."""
+        return self.core.tasks.create_task(self._guarded(work, what))
+
+    async def _guarded(self, work: Work, what: str) -> None:
+        try:
+            await work()
+        except JournalLatchedError:
+            raise
+        except Exception as failed:
+            await self.alarms.raise_alarm(
+                f"failed {what}",
+                tier="alarm",
+                cause=f"{what}: {type(failed).__name__}: {failed}",
+                consequence="It isn't done any more",
+                action="Report it; start the daemon again when no act runs",
+            )
 
     async def ended(self, batch: BatchId) -> None:
         """Return when a batch that runs has ended or stands broken."""
@@ -181,15 +296,6 @@ class Engine:
                 if unit.lease == "operation":
                     found.update(dict.fromkeys(self.leases.of_unit(unit)))
         return tuple(sorted(found))
-
-    async def release_all(self, batch: BatchId) -> None:
-        """End every lease of a batch that has ended, as each unit's rule asks."""
-        leases = self.core.state.leases
-        held = tuple(sorted(name for name, one in leases.items() if one.batch == batch))
-        for name in held:
-            unit = self.core.cell.config.unit_of_place.get(PlaceId(name))
-            clearance = "automatic" if unit is None else unit.clearance
-            await self.leases.release(batch, (name,), clearance)
 
     async def phase_ended(self, batch: BatchId, path: PhasePath) -> None:
         """Sign a checkpoint: what was done till here is anchored."""
@@ -236,8 +342,21 @@ class Engine:
             )
 
     def _run(self, batch: BatchId) -> None:
-        run = BatchRun(self, batch, self.recipe_of(batch))
-        self._runs[batch] = self.core.tasks.create_task(run.run())
+        self._runs[batch] = self.core.tasks.create_task(self._isolated(batch))
+
+    async def _isolated(self, batch: BatchId) -> None:
+        """Run a batch; what goes wrong in it ends no other batch."""
+        try:
+            await BatchRun(self, batch, self.recipe_of(batch)).run()
+        except JournalLatchedError:
+            raise
+        except RecipeMismatchError:
+            return  # it stands still, and its alarm says why
+        except Exception as failed:
+            why = f"{type(failed).__name__}: {failed}"
+            await self._stand_still(batch, BatchStoodStill(batch=batch, why=why), why)
+        finally:
+            self.holds.forget(batch)
 
     async def _quieten(self, command: str) -> None:
         batch, path, number = self.core.state.attempts[command]

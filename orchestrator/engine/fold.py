@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from chain_of_identity.gate import Break
-from orchestrator.engine.materials import apply_effect, bind_kit_positions
+from orchestrator.engine.materials import CARRYING, SHARED, apply_effect, bind_kit_positions
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
     AlarmState,
@@ -38,13 +38,40 @@ from orchestrator.kernel.quantities import Volume
 from orchestrator.people.users import after_refusal
 
 
+REQUESTS_KEPT_MOST: Final = 10_000
+"""So many answered requests are remembered, to answer a repeated one as the first time."""
+
+
 def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
     """Return ``state`` after one more event."""
     state.seq = recorded.seq
     step = _STEPS.get(recorded.event.kind)
     if step is not None:
-        step(state, recorded, recorded.event)
+        try:
+            step(state, recorded, recorded.event)
+        except (LookupError, ValueError, TypeError, ArithmeticError) as misfit:
+            _note_misfit(state, recorded, misfit)
+    if recorded.event.kind == "state_changed" and recorded.event.batch in state.batches:
+        state.batches[recorded.event.batch].changed = recorded.seq
+    _note_request(state, recorded)
     return state
+
+
+def _note_misfit(state: HostState, recorded: Recorded[ev.AnyEvent], misfit: Exception) -> None:
+    """Note an event that doesn't fit what is known; its batch must not act on."""
+    event = recorded.event
+    state.unfolded[recorded.seq] = f"{event.kind}: {type(misfit).__name__}"
+    batch = state.batches.get(recorded.stream)
+    if batch is not None and not batch.broken:
+        batch.broken = f"event {recorded.seq} ({event.kind}) doesn't fit the record before it"
+
+
+def _note_request(state: HostState, recorded: Recorded[ev.AnyEvent]) -> None:
+    request = getattr(recorded.event, "request", "")
+    if request:
+        state.answered[request] = recorded.seq
+        if len(state.answered) > REQUESTS_KEPT_MOST:
+            del state.answered[next(iter(state.answered))]
 
 
 def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
@@ -63,8 +90,10 @@ def _host_stopped(state: HostState, at: Recorded[Any], event: ev.HostStopped) ->
 
 def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen) -> None:
     del at
+    known = state.equipment.get(event.equipment)
+    outside = known.outside if known is not None and event.explained_by is not None else {}
     state.equipment[event.equipment] = EquipmentState(
-        event.model, event.serial, event.firmware, event.values, event.witness
+        event.model, event.serial, event.firmware, event.values, event.witness, outside
     )
 
 
@@ -171,12 +200,12 @@ def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> Non
 
 
 def _assign(state: HostState, name: str, container: ContainerState, event: ev.BatchMade) -> None:
-    container.batch = event.batch
-    container.coi = event.coi
-    for one in state.containers.values():
-        if one.kit == name:
-            one.batch = event.batch
-            one.coi = event.coi
+    """Give a container to a batch; whose cells it holds was said when it was received."""
+    inner = [one for one in state.containers.values() if one.kit == name]
+    for one in (container, *inner):
+        one.batch = one.batch or event.batch
+        if one.what not in SHARED:
+            one.coi = one.coi or event.coi
 
 
 def _batch_started(state: HostState, at: Recorded[Any], event: ev.BatchStarted) -> None:
@@ -193,12 +222,32 @@ def _batch_broken(state: HostState, at: Recorded[Any], event: ev.BatchBroken) ->
     del at
     batch = state.batches[event.batch]
     batch.broken = f"{event.path}: the record asks {event.recorded}, the phase asks {event.asked}"
-    batch.phases[event.path].state = PhaseState.HELD
+    batch.broken_path = event.path
+
+
+def _batch_stood_still(state: HostState, at: Recorded[Any], event: ev.BatchStoodStill) -> None:
+    del at
+    batch = state.batches[event.batch]
+    batch.broken = event.why
+    batch.broken_path = "*"
+
+
+def _batch_mended(state: HostState, at: Recorded[Any], event: ev.BatchMended) -> None:
+    del at
+    batch = state.batches[event.batch]
+    batch.broken = batch.broken_path = ""
 
 
 def _state_changed(state: HostState, at: Recorded[Any], event: ev.StateChanged) -> None:
     del at
-    phase = state.batches[event.batch].phases[event.path]
+    batch = state.batches[event.batch]
+    phase = batch.phases.get(event.path)
+    if phase is None:
+        phase = batch.procedures.setdefault(event.path, ProcedureState())
+        if event.trigger in ("hold", "pause"):
+            phase.reasons[event.reason or event.trigger] = event.why
+        if event.trigger in ("restart", "resume"):
+            phase.reasons.clear()
     phase.state = LEADS_TO.get((phase.state, event.trigger), phase.state)
     phase.why = event.why
 
@@ -284,16 +333,30 @@ def _attempt_ended(
     if shown is not None and isinstance(event, ev.AttemptSettled):
         shown.values = event.after
         shown.witness = event.witness
+    for procedure in state.batches[batch].procedures.values():
+        procedure.reasons.pop(f"doubt {event.command}", None)
+    act = attempt.act
+    if isinstance(event, ev.AttemptReconciled) and act["kind"] in CARRYING:
+        _occupancy_unknown(state, at, act)
     if event.done:
         apply_effect(state, batch, attempt, at)
 
 
+def _occupancy_unknown(state: HostState, at: Recorded[Any], act: dict[str, Any]) -> None:
+    """End the identity of what an arm may or may not have carried: only a scan mends it."""
+    container = state.containers.get(act["container"])
+    if container is not None:
+        container.breaks[Break.OCCUPANCY_UNKNOWN] = at.seq
+
+
 def _attempt_uncertain(state: HostState, at: Recorded[Any], event: ev.AttemptUncertain) -> None:
-    del at
     batch, path, number = state.attempts[event.command]
     attempt = state.batches[batch].phases[path].words[number].attempts[-1]
     attempt.verdict = "uncertain"
     attempt.why = event.why
+    attempt.after = {**event.after, **event.evidence}
+    if attempt.act["kind"] in CARRYING:
+        _occupancy_unknown(state, at, attempt.act)
 
 
 def _seen(state: HostState, at: Recorded[Any], event: ev.Seen) -> None:
@@ -310,7 +373,7 @@ def _scan_awaited(state: HostState, at: Recorded[Any], event: ev.ScanAwaited) ->
 def _identity_proven(state: HostState, at: Recorded[Any], event: ev.IdentityProven) -> None:
     state.scans.pop(_place_in_run(event.batch, event.path), None)
     words = state.batches[event.batch].phases[event.path].words
-    if event.word not in words:
+    if event.word is not None and event.word not in words:
         words[event.word] = WordState(
             event.reading,
             {
@@ -330,14 +393,16 @@ def _identity_proven(state: HostState, at: Recorded[Any], event: ev.IdentityProv
 
 
 def _wait_started(state: HostState, at: Recorded[Any], event: ev.WaitStarted) -> None:
-    del at
     words = state.batches[event.batch].phases[event.path].words
     words[event.word] = WordState(
         {
             "instant": None if event.instant is None else str(event.instant),
             "condition": event.condition,
             "latest": None if event.latest is None else str(event.latest),
-        }
+        },
+        asked_at=at.at,
+        asked_boot=at.boot,
+        asked_boottime_ms=at.boottime.base,
     )
 
 
@@ -359,18 +424,20 @@ def _task_offered(state: HostState, at: Recorded[Any], event: ev.TaskOffered) ->
         second_person=event.second_person,
         offered_at=at.at,
         due=event.due,
+        changed=at.seq,
     )
 
 
 def _task_taken(state: HostState, at: Recorded[Any], event: ev.TaskTaken) -> None:
-    del at
     task = state.tasks[event.task]
+    task.changed = at.seq
     task.status = "taken"
     task.taken_by = event.by
 
 
 def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) -> None:
     task = state.tasks[event.task]
+    task.changed = at.seq
     task.reported_by = event.by
     task.values = event.values
     task.choice = event.choice
@@ -385,9 +452,19 @@ def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) 
 
 def _task_verified(state: HostState, at: Recorded[Any], event: ev.TaskVerified) -> None:
     task = state.tasks[event.task]
+    task.changed = at.seq
     task.status = "done"
     task.verified_by = event.by
     _answer_question(state, at, task)
+
+
+def _task_reopened(state: HostState, at: Recorded[Any], event: ev.TaskReopened) -> None:
+    task = state.tasks[event.task]
+    task.changed = at.seq
+    task.status = "offered"
+    task.taken_by = task.reported_by = task.choice = ""
+    task.values = {}
+    task.signature = None
 
 
 def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> None:
@@ -408,14 +485,20 @@ def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> No
 
 
 def _task_withdrawn(state: HostState, at: Recorded[Any], event: ev.TaskWithdrawn) -> None:
-    del at
-    state.tasks[event.task].status = "withdrawn"
+    task = state.tasks[event.task]
+    task.changed = at.seq
+    task.status = "withdrawn"
 
 
 def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) -> None:
     state.waiters[_place_in_run(event.batch, event.path)] = WaiterState(
         event.batch, event.path, list(event.resources), at.at, event.least_time_left
     )
+
+
+def _lease_withdrawn(state: HostState, at: Recorded[Any], event: ev.LeaseWithdrawn) -> None:
+    del at
+    state.waiters.pop(_place_in_run(event.batch, event.path), None)
 
 
 def _lease_granted(state: HostState, at: Recorded[Any], event: ev.LeaseGranted) -> None:
@@ -520,6 +603,8 @@ _STEPS: Final = cast(
         "batch_started": _batch_started,
         "batch_ended": _batch_ended,
         "batch_broken": _batch_broken,
+        "batch_stood_still": _batch_stood_still,
+        "batch_mended": _batch_mended,
         "state_changed": _state_changed,
         "branch_taken": _branch_taken,
         "moment_passed": _moment_passed,
@@ -542,8 +627,10 @@ _STEPS: Final = cast(
         "task_taken": _task_taken,
         "task_reported": _task_reported,
         "task_verified": _task_verified,
+        "task_reopened": _task_reopened,
         "task_withdrawn": _task_withdrawn,
         "lease_wanted": _lease_wanted,
+        "lease_withdrawn": _lease_withdrawn,
         "lease_granted": _lease_granted,
         "lease_released": _lease_released,
         "limit_started": _limit_started,

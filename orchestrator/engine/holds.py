@@ -1,13 +1,30 @@
-"""Hold, pause and stop a unit procedure, and let it go on, each by the ISA-88 table."""
+"""Hold, pause and stop a unit procedure, and let it go on, each by the ISA-88 table.
+
+A unit procedure has a state of its own, so that it can be held where no phase of it runs.
+It comes to rest when every phase of it has. It is held for one or several reasons, each
+with a name; a person's restart takes all of them away but an act in doubt, and the
+answer to a doubt takes away that doubt alone.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
 from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
-from orchestrator.journal.events import StateChanged
-from orchestrator.kernel.errors import IllegalTransitionError
-from orchestrator.kernel.identifiers import BatchId, PhasePath, UserId
+from orchestrator.engine.state import ProcedureState
+from orchestrator.journal.events import StateChanged, TaskWithdrawn
+from orchestrator.kernel.errors import IllegalTransitionError, RefusedError
+from orchestrator.kernel.identifiers import BatchId, PhasePath, TaskId, UserId
+
+BY_PERSON = "person"
+"""The reason of a hold that a person commanded."""
+
+BROKEN = "broken"
+"""The reason of every unit procedure of a batch that stands still."""
 
 _ARRIVES = {
     PhaseState.HOLDING: "held",
@@ -17,64 +34,158 @@ _ARRIVES = {
     PhaseState.ABORTING: "aborted",
 }
 
+_AT_REST = (PhaseState.HELD, PhaseState.HOLDING)
+_ENDING = (PhaseState.STOPPING, PhaseState.STOPPED, PhaseState.ABORTING, PhaseState.ABORTED)
+_ENDED = (PhaseState.COMPLETE, PhaseState.STOPPED, PhaseState.ABORTED)
+
 
 class Holds:
-    """Moves the phases of a unit procedure through their states together."""
+    """Moves a unit procedure and the phases of it through their states together."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(
+        self, core: Core, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object]
+    ) -> None:
+        """Work on ``core``; ``spawn`` runs what nobody waits for."""
         self._core = core
+        self._spawn = spawn
         self._controls: dict[tuple[str, str], UnitControl] = {}
+        self._arriving: set[tuple[str, str]] = set()
 
     def control_of(self, batch: str, unit_procedure: str) -> UnitControl:
-        """Return the switch of a unit procedure, set as its phases' record says."""
+        """Return the switch of a unit procedure, set as its record says."""
         control = self._controls.get((batch, unit_procedure))
         if control is not None:
             return control
         control = self._controls[batch, unit_procedure] = UnitControl(unit_procedure)
-        for path, phase in self._core.state.batches[batch].phases.items():
-            if not _belongs(path, unit_procedure):
-                continue
-            if phase.state in (
-                PhaseState.HOLDING,
-                PhaseState.HELD,
-                PhaseState.PAUSING,
-                PhaseState.PAUSED,
-            ):
-                control.wait(phase.why)
-            if phase.state in (PhaseState.STOPPING, PhaseState.ABORTING):
-                control.stop(phase.why)
+        known = self._core.state.batches[batch]
+        procedure = known.procedures.get(unit_procedure, ProcedureState())
+        for reason, why in procedure.reasons.items():
+            control.wait(why, reason)
+        if known.broken:
+            control.wait(known.broken, BROKEN)
+        if procedure.state in _ENDING:
+            control.stop(procedure.why)
         return control
 
     def controls(self, batch: str) -> list[UnitControl]:
         """Return the switches of a batch's unit procedures that run."""
-        return [one for (name, _), one in self._controls.items() if name == batch]
+        procedures = self._core.state.batches[batch].procedures
+        return [
+            one
+            for (name, path), one in self._controls.items()
+            if name == batch and path in procedures and procedures[path].state not in _ENDED
+        ]
 
-    async def hold(self, batch: BatchId, control: UnitControl, why: str) -> None:
-        """Hold every running phase of a unit procedure, by the engine itself."""
-        if control.stops:
+    def state_of(self, batch: str, unit_procedure: str) -> PhaseState:
+        """Return a unit procedure's state; idle before it has begun."""
+        procedure = self._core.state.batches[batch].procedures.get(unit_procedure)
+        return PhaseState.IDLE if procedure is None else procedure.state
+
+    async def begin(self, batch: BatchId, control: UnitControl) -> None:
+        """Begin a unit procedure, or go on with it where the record has come to."""
+        if self.state_of(batch, control.path) is PhaseState.IDLE:
+            await self._report(batch, control.path, "start")
+        await self._unit_arrived(batch, control)
+        if self.state_of(batch, control.path) in _AT_REST and not control.reasons:
+            # the answer to its doubt was the last that the record has
+            await self._restart(batch, control, "what it was held for is decided")
+
+    async def complete(self, batch: BatchId, control: UnitControl) -> None:
+        """Record that a unit procedure has done all it had to."""
+        await control.passed(lambda: self._unit_arrived(batch, control))
+        await self._report(batch, control.path, "completed")
+
+    async def hold(
+        self, batch: BatchId, control: UnitControl, why: str, reason: str = "hold"
+    ) -> None:
+        """Hold a unit procedure, by the engine itself, for a reason of its own."""
+        if control.ends or reason in control.reasons:
             return
-        control.wait(why)
-        await self._trigger(batch, control, "hold", why, None)
+        control.wait(why, reason)
+        await self._trigger(batch, control, "hold", why, None, reason)
+
+    def leave(self, batch: str, why: str) -> None:
+        """Have all of a batch come to rest and be left: it stands still."""
+        for (name, _), control in self._controls.items():
+            if name == batch:
+                control.leave(why)
+
+    def mended(self, batch: str) -> None:
+        """Let what was held because its batch stood still go on."""
+        for (name, _), control in self._controls.items():
+            if name == batch:
+                control.clear((BROKEN,))
+
+    def forget(self, batch: str) -> None:
+        """Forget the switches of a batch that doesn't run."""
+        for key in [key for key in self._controls if key[0] == batch]:
+            del self._controls[key]
 
     async def arrived(self, batch: BatchId, path: PhasePath) -> None:
         """Record that a phase has come to the state that it was on its way to."""
-        state = self._core.state.batches[batch].phases[path].state
-        trigger = _ARRIVES.get(state)
+        phase = self._core.state.batches[batch].phases[path]
+        trigger = _ARRIVES.get(phase.state)
         if trigger is not None:
-            why = self._core.state.batches[batch].phases[path].why
-            await self._core.record(
-                batch, StateChanged(batch=batch, path=path, trigger=trigger, why=why)
-            )
+            await self._report(batch, path, trigger, phase.why)
+        for control in self.controls(batch):
+            if _belongs(path, control.path):
+                await self._unit_arrived(batch, control)
+
+    def is_on_its_way(self, batch: str, path: str) -> bool:
+        """Return whether a phase's state is one that must be arrived from."""
+        return self._core.state.batches[batch].phases[path].state in _ARRIVES
 
     async def stay(self, batch: BatchId, control: UnitControl, path: PhasePath) -> None:
         """Stay at a safe point while the unit procedure is held or paused.
 
         Raises:
             StoppedError: It was stopped or aborted.
+            RecipeMismatchError: The batch stands still.
         """
-        await self.arrived(batch, path)
-        await control.passed()
-        await self.arrived(batch, path)
+        await control.passed(lambda: self.arrived(batch, path))
+
+    async def stay_between(self, batch: BatchId, control: UnitControl) -> None:
+        """Stay where no phase runs, as ``stay``."""
+        await control.passed(lambda: self._unit_arrived(batch, control))
+
+    async def command_all(
+        self, batch: BatchId, unit_procedure: str, trigger: str, why: str, by: UserId
+    ) -> None:
+        """Carry out a person's command on one unit procedure, or on all that it is legal for.
+
+        Args:
+            batch: The batch.
+            unit_procedure: Its path; empty means all that run.
+            trigger: What is commanded.
+            why: The person's reason.
+            by: Who commands it.
+
+        Raises:
+            RefusedError: There is nothing of that name that runs. Nothing happened.
+            IllegalTransitionError: None of it may do that now. Nothing happened.
+        """
+        what = f"{trigger} {unit_procedure or 'all'} of batch {batch}"
+        if batch not in self._core.state.batches:
+            raise RefusedError(what, why="there is no such batch", do_next="Look at the batches")
+        running = self.controls(batch)
+        chosen = [one for one in running if unit_procedure in ("", one.path)]
+        if not chosen:
+            names = ", ".join(one.path for one in running) or "nothing"
+            raise IllegalTransitionError(
+                what, why=f"it doesn't run; what runs: {names}", do_next="Choose one that runs"
+            )
+        refused: list[RefusedError] = []
+        legal: list[UnitControl] = []
+        for control in chosen:
+            try:
+                self._require_legal(batch, control, trigger)
+                legal.append(control)
+            except RefusedError as one:
+                refused.append(one)
+        if not legal:
+            raise refused[0]
+        for control in legal:
+            await self.command(batch, control, trigger, why, by)
 
     async def command(
         self, batch: BatchId, control: UnitControl, trigger: str, why: str, by: UserId
@@ -82,46 +193,143 @@ class Holds:
         """Carry out a person's command on a unit procedure.
 
         Raises:
-            IllegalTransitionError: No phase of it may do that now. Nothing happened.
+            IllegalTransitionError: It may not do that now. Nothing happened.
         """
-        phases = self._core.state.batches[batch].phases
-        open_now = [
-            path
-            for path, phase in phases.items()
-            if _belongs(path, control.path)
-            and phase.state not in (PhaseState.COMPLETE, PhaseState.STOPPED, PhaseState.ABORTED)
-        ]
-        if not open_now:
-            raise IllegalTransitionError(
-                f"{trigger} {control.path} of batch {batch}",
-                why="no phase of it runs now",
-                do_next="Wait until one runs, or choose another unit procedure",
-            )
-        for path in open_now:
-            PhaseLife(phases[path].state).apply(trigger)
-        if trigger in ("hold", "pause"):
-            control.wait(why)
+        self._require_legal(batch, control, trigger)
+        if trigger in ("restart", "resume"):
+            await self._restart(batch, control, why, trigger, by)
+            return
+        control.wait(why, BY_PERSON)
+        await self._trigger(batch, control, trigger, why, by, BY_PERSON)
         if trigger in ("stop", "abort"):
             control.stop(why)
-        await self._trigger(batch, control, trigger, why, by)
-        if trigger in ("restart", "resume"):
-            control.go_on()
+            await self._withdraw_tasks(batch, control.path, why)
 
     async def let_go_on(self, batch: BatchId, control: UnitControl, why: str) -> None:
-        """Restart a unit procedure that the engine held, once people have decided."""
-        await self._trigger(batch, control, "restart", why, None)
-        control.go_on()
+        """Take away the doubts that people have decided; go on if nothing else holds it."""
+        attempts = self._core.state.attempts
+        control.clear(
+            reason
+            for reason in control.reasons
+            if reason.startswith("doubt ") and reason.removeprefix("doubt ") not in attempts
+        )
+        if control.reasons or control.ends:
+            return
+        if self.state_of(batch, control.path) is PhaseState.HOLDING:
+            control.reasons["decided"] = why  # no act is quieted for it
+            self._spawn(
+                partial(self._restart_once_held, batch, control, why), f"restart {control.path}"
+            )
+            return
+        await self._restart(batch, control, why)
+
+    async def _restart_once_held(self, batch: BatchId, control: UnitControl, why: str) -> None:
+        """Restart a unit procedure as soon as what still acts in it has come to rest."""
+        await self._core.bells.until(
+            "news", lambda: self.state_of(batch, control.path) is not PhaseState.HOLDING
+        )
+        control.clear(("decided",))
+        if not control.reasons and not control.ends:
+            await self._restart(batch, control, why)
+
+    async def _restart(
+        self,
+        batch: BatchId,
+        control: UnitControl,
+        why: str,
+        trigger: str = "restart",
+        by: UserId | None = None,
+    ) -> None:
+        reasons = tuple(control.reasons)
+        if (self.state_of(batch, control.path), trigger) in LEADS_TO:
+            await self._trigger(batch, control, trigger, why, by)
+        control.clear(reasons)
+        await self._unit_arrived(batch, control)
+
+    def _require_legal(self, batch: BatchId, control: UnitControl, trigger: str) -> None:
+        what = f"{trigger} {control.path} of batch {batch}"
+        if BROKEN in control.reasons and trigger in ("restart", "resume"):
+            raise IllegalTransitionError(
+                what, why="the batch stands still", do_next="Look at its alarm"
+            )
+        doubts = [one for one in control.reasons if one.startswith("doubt ")]
+        if doubts and trigger in ("restart", "resume"):
+            raise IllegalTransitionError(
+                what,
+                why=f"an act is in {doubts[0]}",
+                do_next="Have two people say what was done; it then goes on",
+            )
+        state = self.state_of(batch, control.path)
+        if trigger == "hold" and state in _AT_REST and BY_PERSON not in control.reasons:
+            return  # held for another reason: a person's hold outlasts it
+        PhaseLife(state).apply(trigger)
 
     async def _trigger(
-        self, batch: BatchId, control: UnitControl, trigger: str, why: str, by: UserId | None
+        self,
+        batch: BatchId,
+        control: UnitControl,
+        trigger: str,
+        why: str,
+        by: UserId | None,
+        reason: str = "",
     ) -> None:
-        events = [
-            StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why, by=by)
-            for path, phase in self._core.state.batches[batch].phases.items()
-            if _belongs(path, control.path) and (phase.state, trigger) in LEADS_TO
+        phases = self._core.state.batches[batch].phases
+        await self._core.record(
+            batch,
+            StateChanged(
+                batch=batch,
+                path=PhasePath(control.path),
+                trigger=trigger,
+                why=why,
+                by=by,
+                reason=reason,
+            ),
+            *(
+                StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why, by=by)
+                for path, phase in phases.items()
+                if _belongs(path, control.path) and (phase.state, trigger) in LEADS_TO
+                if phase.state not in _ENDED
+            ),
+        )
+        control.ring()
+        await self._unit_arrived(batch, control)
+
+    async def _unit_arrived(self, batch: BatchId, control: UnitControl) -> None:
+        """Record that a unit procedure has come to rest, if all its phases have."""
+        key = (str(batch), control.path)
+        trigger = _ARRIVES.get(self.state_of(batch, control.path))
+        if trigger is None or key in self._arriving:
+            return
+        phases = self._core.state.batches[batch].phases
+        if any(
+            _belongs(path, control.path) and one.state in _ARRIVES for path, one in phases.items()
+        ):
+            return
+        self._arriving.add(key)
+        try:
+            why = self._core.state.batches[batch].procedures[control.path].why
+            await self._report(batch, control.path, trigger, why)
+        finally:
+            self._arriving.discard(key)
+
+    async def _report(self, batch: BatchId, path: str, trigger: str, why: str = "") -> None:
+        await self._core.record(
+            batch, StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why)
+        )
+
+    async def _withdraw_tasks(self, batch: BatchId, unit_procedure: str, why: str) -> None:
+        """Withdraw what people needn't do any more; a doubt must still be decided."""
+        gone = [
+            TaskWithdrawn(task=TaskId(name), why=why or "it was stopped")
+            for name, task in self._core.state.tasks.items()
+            if task.batch == batch
+            and _belongs(task.path, unit_procedure)
+            and task.status not in ("done", "withdrawn")
+            and task.work != "verify"
+            and not name.endswith("/doubt")
         ]
-        if events:
-            await self._core.record(batch, *events)
+        if gone:
+            await self._core.record(batch, *gone)
 
 
 def _belongs(path: str, unit_procedure: str) -> bool:

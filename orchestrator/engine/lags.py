@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from orchestrator.engine.core import Core
 from orchestrator.engine.limits import Limits
-from orchestrator.journal.events import MomentPassed
+from orchestrator.journal.events import LimitEnded, LimitStarted, MomentPassed
 from orchestrator.kernel.identifiers import BatchId, PhasePath
 from orchestrator.kernel.instants import Instant
 from orchestrator.recipe.model import Lag, Recipe, written_path
+
+Noted = MomentPassed | LimitEnded | LimitStarted
 
 
 class Lags:
@@ -33,39 +35,64 @@ class Lags:
                 found.append(self._core.clock.utc() + self._limits.left(limit))
         return min(found, key=lambda instant: instant.micros, default=None)
 
-    async def passed(self, path: PhasePath, edge: str) -> None:
-        """Note that an element starts or ended; wait first for what must lie between."""
+    async def until_minimum(self, path: PhasePath, edge: str) -> None:
+        """Wait for what must lie between another moment and this one."""
+        if self._has_passed(path, edge):
+            return
+        for lag in self._by_end.get((written_path(path), edge), ()):
+            limit = self._core.state.limits.get(self._name(lag))
+            if lag.minimum is not None and limit is not None:
+                await self._limits.until_minimum(limit, lag.minimum)
+
+    def noted(self, path: PhasePath, edge: str, *, always: bool = False) -> tuple[Noted, ...]:
+        """Return what says that an element starts or ended, to be recorded as one.
+
+        Args:
+            path: The element.
+            edge: ``start`` or ``end``.
+            always: Whether the moment is recorded even if no lag names it.
+        """
         key = (written_path(path), edge)
         ends = self._by_end.get(key, ())
         starts = self._by_start.get(key, ())
-        if not ends and not starts:
-            return
-        batch = self._core.state.batches[self._batch]
-        if f"{edge} {path}" in batch.moments:
-            return
-        for lag in ends:
-            since = self._since(lag)
-            if lag.minimum is not None and since is not None:
-                await self._core.sleep_until(since + lag.minimum)
-        await self._core.record(
-            self._batch,
+        if self._has_passed(path, edge) or not (ends or starts or always):
+            return ()
+        ended = [one for lag in ends for one in self._limits.ended(self._name(lag))]
+        gone = {one.limit for one in ended}
+        return (
             MomentPassed.model_validate({"batch": self._batch, "path": path, "edge": edge}),
+            *ended,
+            *(
+                LimitStarted(
+                    limit=self._name(lag),
+                    owner=lag.name,
+                    batch=self._batch,
+                    minimum="" if lag.minimum is None else str(lag.minimum),
+                    maximum="" if lag.maximum is None else str(lag.maximum),
+                    tier=lag.tier.value,
+                    source=lag.source,
+                )
+                for lag in starts
+                if self._name(lag) in gone or self._name(lag) not in self._core.state.limits
+            ),
         )
-        for lag in ends:
-            await self._limits.end(self._name(lag))
-        for lag in starts:
-            await self._limits.start(
-                self._name(lag),
-                owner=lag.name,
-                batch=self._batch,
-                maximum=lag.maximum,
-                tier=lag.tier.value,
-                source=lag.source,
-            )
 
-    def _since(self, lag: Lag) -> Instant | None:
-        limit = self._core.state.limits.get(self._name(lag))
-        return None if limit is None else limit.started_at
+    async def passed(self, path: PhasePath, edge: str) -> None:
+        """Record that an element starts or ended, with the limits that end and begin there."""
+        noted = self.noted(path, edge)
+        if noted:
+            await self._core.record(self._batch, *noted)
+            await self.after(noted)
+
+    async def after(self, noted: tuple[Noted, ...]) -> None:
+        """Have the watch look again, and clear the alarms of limits that ended."""
+        for one in noted:
+            if isinstance(one, LimitEnded):
+                await self._limits.cleared(one.limit)
+        self._limits.look_again()
+
+    def _has_passed(self, path: PhasePath, edge: str) -> bool:
+        return f"{edge} {path}" in self._core.state.batches[self._batch].moments
 
     def _name(self, lag: Lag) -> str:
         return f"{self._batch}/{lag.name}"

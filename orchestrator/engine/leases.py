@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from orchestrator.engine.core import Core
 from orchestrator.engine.state import WaiterState
-from orchestrator.journal.events import LeaseGranted, LeaseReleased, LeaseWanted
-from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath
+from orchestrator.journal.events import LeaseGranted, LeaseReleased, LeaseWanted, LeaseWithdrawn
+from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, PlaceId
 from orchestrator.kernel.instants import Instant
 from orchestrator.process_cell.config import Unit
 
@@ -28,10 +28,29 @@ class Leases:
         """Return what a lease of the unit covers: the unit and all its places."""
         return (unit.name, *unit.places, *sorted(unit.named_places.values()))
 
-    def holds(self, batch: str, resources: tuple[str, ...]) -> bool:
-        """Return whether the batch owns all of them."""
+    def holds(self, batch: str, path: str, resources: tuple[str, ...]) -> bool:
+        """Return whether all of them were granted to this element of the batch."""
+        return self.held(batch, path, resources) == resources
+
+    def held(self, batch: str, path: str, resources: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of them that were granted to this element of the batch."""
         leases = self._core.state.leases
-        return all(name in leases and leases[name].batch == batch for name in resources)
+        return tuple(
+            name
+            for name in resources
+            if name in leases and leases[name].batch == batch and leases[name].path == path
+        )
+
+    def needed(self, batch: str, path: str, resources: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of them that no element around this one owns already."""
+        leases = self._core.state.leases
+        return tuple(
+            name
+            for name in resources
+            if name not in leases
+            or leases[name].batch != batch
+            or not path.startswith(f"{leases[name].path}/")
+        )
 
     async def take(
         self,
@@ -43,7 +62,7 @@ class Leases:
         least_time_left: Instant | None = None,
     ) -> None:
         """Return once the batch owns all of ``resources``."""
-        if self.holds(batch, resources):
+        if self.holds(batch, path, resources):
             return
         waiter = f"{batch}/{path}"
         if waiter not in self._core.state.waiters and not self._may_have(waiter, resources):
@@ -69,21 +88,38 @@ class Leases:
         finally:
             self._granting.difference_update(resources)
 
-    async def release(self, batch: BatchId, resources: tuple[str, ...], clearance: str) -> None:
-        """End leases that the batch holds; ``clearance`` says how they were cleared."""
-        held = tuple(
-            name
-            for name in resources
-            if name in self._core.state.leases and self._core.state.leases[name].batch == batch
-        )
+    async def withdraw(self, batch: BatchId, path: PhasePath) -> None:
+        """Want no more what an element of the batch waits for, if it waits."""
+        if f"{batch}/{path}" in self._core.state.waiters:
+            await self._core.record(batch, LeaseWithdrawn(batch=batch, path=path))
+
+    def released(
+        self, batch: BatchId, resources: tuple[str, ...], clearance: str
+    ) -> tuple[LeaseReleased, ...]:
+        """Return the event that ends leases of the batch, if there are any."""
+        leases = self._core.state.leases
+        held = tuple(name for name in resources if name in leases and leases[name].batch == batch)
         if not held:
-            return
-        await self._core.record(
-            batch,
+            return ()
+        return (
             LeaseReleased.model_validate(
                 {"batch": batch, "resources": held, "clearance": clearance}
             ),
         )
+
+    def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn]:
+        """Return what ends everything that a batch owns or waits for."""
+        state = self._core.state
+        found: list[LeaseReleased | LeaseWithdrawn] = [
+            LeaseWithdrawn(batch=batch, path=PhasePath(one.path))
+            for one in state.waiters.values()
+            if one.batch == batch
+        ]
+        for name in sorted(state.leases):
+            unit = self._core.cell.config.unit_of_place.get(PlaceId(name))
+            clearance = "automatic" if unit is None else unit.clearance
+            found.extend(self.released(batch, (name,), clearance))
+        return found
 
     def _may_have(self, waiter: str, resources: tuple[str, ...]) -> bool:
         state = self._core.state

@@ -12,12 +12,12 @@ Follows design section 6, "One limit" and "Reboot".
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal
+from typing import Final
 
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
 from orchestrator.engine.state import LimitState
-from orchestrator.journal.events import LimitDue, LimitEnded, LimitStarted
+from orchestrator.journal.events import AlarmRaised, LimitDue, LimitEnded
 from orchestrator.kernel.identifiers import BatchId
 from orchestrator.kernel.quantities import Duration, Range, second
 
@@ -33,42 +33,34 @@ class Limits:
         self._alarms = alarms
         self._changed = asyncio.Event()
 
-    async def start(
-        self,
-        name: str,
-        *,
-        owner: str,
-        batch: BatchId | None,
-        maximum: Duration | None,
-        tier: Literal["warn", "alarm", "block"],
-        source: str,
-    ) -> None:
-        """Start a clock, unless it runs already."""
-        if name in self._core.state.limits:
-            return
-        await self._core.record_for_host(
-            LimitStarted(
-                limit=name,
-                owner=owner,
-                batch=batch,
-                maximum="" if maximum is None else str(maximum),
-                tier=tier,
-                source=source,
-            )
-        )
-        self._changed.set()
-
-    async def end(self, name: str) -> None:
-        """End a clock: what it was for has come."""
+    def ended(self, name: str) -> tuple[LimitEnded, ...]:
+        """Return the event that ends a clock, if it runs: what it was for has come."""
         limit = self._core.state.limits.get(name)
         if limit is None:
-            return
+            return ()
         used = self.elapsed(limit)
-        await self._core.record_for_host(
-            LimitEnded(limit=name, used="unknown" if used is None else str(used.highest))
-        )
+        return (LimitEnded(limit=name, used="unknown" if used is None else str(used.highest)),)
+
+    async def cleared(self, name: str) -> None:
+        """Clear the alarm of a clock that has ended."""
         await self._alarms.clear(f"limit {name}")
+
+    def look_again(self) -> None:
+        """Have the watch look at what runs now."""
         self._changed.set()
+
+    async def until_minimum(self, limit: LimitState, minimum: Duration) -> None:
+        """Return once a clock has surely run for ``minimum``."""
+        while True:
+            ran = self.elapsed(limit)
+            if ran is None:
+                # nobody knows what went before; the clock of this boot is sure
+                await self._core.sleep(minimum)
+                return
+            left = minimum.base - ran.lowest.base
+            if left <= 0:
+                return
+            await self._core.sleep(Duration.of_base(left))
 
     def elapsed(self, limit: LimitState) -> Range[Duration] | None:
         """Return how long a clock has run, at least and at most; None where nobody knows."""
@@ -117,12 +109,14 @@ class Limits:
 
     async def _run_out(self, name: str) -> None:
         limit = self._core.state.limits[name]
-        await self._core.record_for_host(LimitDue(limit=name))
-        await self._alarms.raise_alarm(
-            f"limit {name}",
-            tier="block" if limit.tier == "block" else "alarm",
-            cause=f"{name}: {limit.maximum} has run out ({limit.source})",
-            consequence="The material is beyond the time that was shown to be safe",
-            action="Finish the step, or have quality decide",
-            batch=BatchId(limit.batch) if limit.batch else None,
+        await self._core.record_for_host(
+            LimitDue(limit=name),
+            AlarmRaised(
+                alarm=f"limit {name}",
+                tier="block" if limit.tier == "block" else "alarm",
+                cause=f"{name}: {limit.maximum} has run out ({limit.source})",
+                consequence="The material is beyond the time that was shown to be safe",
+                action="Finish the step, or have quality decide",
+                batch=BatchId(limit.batch) if limit.batch else None,
+            ),
         )

@@ -18,10 +18,20 @@ from orchestrator.kernel.quantities import Volume
 GRIPPER: Final = "gripper"
 """Where a container is while an arm holds it: ``gripper/<equipment>``."""
 
+DISCARDED: Final = "waste bin"
+"""Where a container is that nothing more is done with."""
+
+CARRYING: Final = frozenset({"pick_container", "place_container"})
+"""Acts of arms: in doubt, nobody knows what stands where."""
+
+SHARED: Final = frozenset({"reagent", "sample_tube"})
+"""What isn't a patient's by being bound to a batch, only by what comes into it."""
+
 
 def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
     """Make a kit's inner containers known with the kit: ``<kit>/vessel`` and the like."""
-    for position, volume in zip(event.positions, event.volumes, strict=True):
+    capacities = event.capacities or ("",) * len(event.positions)
+    for position, volume, capacity in zip(event.positions, event.volumes, capacities, strict=True):
         inner = f"{event.container}/{position}"
         state.containers[inner] = ContainerState(
             label=f"{event.label}/{position}",
@@ -30,7 +40,7 @@ def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
             coi=event.coi or "",
             lot=event.lot or "",
             volume_nl=Volume.read(volume).base,
-            capacity_nl=0,
+            capacity_nl=Volume.read(capacity).base if capacity else 0,
             kit=event.container,
             port=position,
         )
@@ -47,7 +57,8 @@ def apply_effect(state: HostState, batch: str, attempt: AttemptState, at: Record
         known = state.containers.get(container)
         if known is not None and not known.batch:
             known.batch = batch
-            known.coi = state.batches[batch].coi
+            if known.what not in SHARED:
+                known.coi = known.coi or state.batches[batch].coi
 
 
 def _pumped(
@@ -58,6 +69,7 @@ def _pumped(
     target = state.containers[act["target"]]
     source.volume_nl -= moved
     target.volume_nl += moved
+    target.coi = target.coi or source.coi
     if source.opened_at is None:
         source.opened_at = at.at
     lot = state.lots.get(source.lot)
@@ -122,6 +134,7 @@ def _shared_out(
     """Sampling and selection: from the first container into the second."""
     del at
     source, target = (state.containers[name] for name in act["containers"][:2])
+    target.coi = target.coi or source.coi
     reported = attempt.detail.get("volume") or act["parameters"].get("volume")
     if reported is None:
         return
@@ -131,6 +144,23 @@ def _shared_out(
         source.volume_nl = 0
     else:
         source.volume_nl -= moved
+
+
+def _selected(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    """Select on a stand-alone box: both bags are opened onto it."""
+    _shared_out(state, act, attempt, at)
+    for name in act["containers"][:2]:
+        state.containers[name].breaks[Break.OPENED] = at.seq
+
+
+def _discarded(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
+) -> None:
+    del attempt, at
+    for name in act["containers"]:
+        state.containers[name].place = DISCARDED
 
 
 def _received(
@@ -173,8 +203,8 @@ _BY_WORK: Final[dict[str, _Apply]] = {
     "store": _moved_by_hand,
     "load_counter": _moved_by_hand,
     "unload_counter": _moved_by_hand,
-    "discard": _moved_by_hand,
+    "discard": _discarded,
     "draw_sample": _shared_out,
-    "select_magnetically": _shared_out,
+    "select_magnetically": _selected,
     "apply_label": _labelled,
 }

@@ -7,7 +7,9 @@ run again from its first word and answered from the record.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.lags import Lags
@@ -23,11 +25,11 @@ from orchestrator.journal.events import (
     PhaseStarted,
     TaskOffered,
 )
-from orchestrator.kernel.conditions import Edge
+from orchestrator.kernel.conditions import Condition, Edge
 from orchestrator.kernel.errors import (
     IntegrityError,
+    JournalLatchedError,
     ProcessError,
-    RecipeMismatchError,
     StoppedError,
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
@@ -55,6 +57,9 @@ VERIFY_WITHIN = 24 * hour
 """Set by site: by when a person should have verified an automated phase (SIG-12)."""
 
 
+Branch = Callable[[], Coroutine[Any, Any, None]]
+
+
 class BatchRun:
     """One batch while it runs."""
 
@@ -67,31 +72,91 @@ class BatchRun:
         self._lags = Lags(engine.core, engine.limits, batch, recipe)
 
     async def run(self) -> None:
-        """Carry the batch to its end."""
-        how = "complete"
+        """Carry the batch to its end.
+
+        Raises:
+            RecipeMismatchError: It stands still; all of it has come to rest.
+        """
+        stopped = False
         try:
             for part in self._recipe.body:
                 if isinstance(part, Together):
-                    async with asyncio.TaskGroup() as group:
-                        for one in part.unit_procedures:
-                            group.create_task(self._unit_procedure(one, f"{part.slug}/{one.slug}"))
+                    await self._side_by_side(
+                        partial(self._unit_procedure, one, f"{part.slug}/{one.slug}")
+                        for one in part.unit_procedures
+                    )
                 else:
                     await self._unit_procedure(part, part.slug)
-        except* StoppedError:
-            how = "stopped"
-        except* RecipeMismatchError:
-            how = "broken"
-        if how == "broken":
-            return  # it stands still; other batches go on
-        await self._core.record(
+        except StoppedError:
+            stopped = True
+        await self._end(stopped)
+
+    async def _end(self, stopped: bool) -> None:
+        """End the batch and all that it owns, once nothing of it is in doubt or owed."""
+        core = self._core
+        await core.bells.until("news", lambda: not self._in_doubt())
+        if not stopped:
+            await core.bells.until("news", lambda: not self._verification_open())
+        states = {one.state for one in self._state.procedures.values()}
+        aborted = PhaseState.ABORTED in states or PhaseState.ABORTING in states
+        how = "aborted" if aborted else "stopped" if stopped else "complete"
+        await core.record(
             self._batch,
+            *self._engine.leases.all_ended(self._batch),
             BatchEnded.model_validate({"batch": self._batch, "how": how}),
         )
-        await self._engine.release_all(self._batch)
+
+    def _in_doubt(self) -> bool:
+        return any(batch == self._batch for batch, _, _ in self._core.state.attempts.values())
+
+    def _verification_open(self) -> bool:
+        return any(
+            task.batch == self._batch
+            and task.work == "verify"
+            and task.status not in ("done", "withdrawn")
+            for task in self._core.state.tasks.values()
+        )
+
+    async def _side_by_side(self, branches: Iterable[Branch]) -> None:
+        """Run branches until each has ended or come to rest; none is cut off by another.
+
+        Raises:
+            StoppedError: One of them was stopped, and the others have ended.
+            RecipeMismatchError: One of them differs from its record; all were left at rest.
+        """
+        running = [asyncio.ensure_future(self._branch(one)) for one in branches]
+        try:
+            waiting = set(running)
+            while waiting:
+                ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for one in ended:
+                    if isinstance(one.exception(), JournalLatchedError):
+                        one.result()
+        finally:
+            for one in running:
+                one.cancel()
+        failed = [one.exception() for one in running]
+        for failure in sorted((one for one in failed if one is not None), key=_goes_last):
+            raise failure
+
+    async def _branch(self, branch: Branch) -> None:
+        """Run a branch; where it breaks, have the others come to rest too."""
+        try:
+            await branch()
+        except (StoppedError, JournalLatchedError):
+            raise
+        except Exception as broken:
+            self._engine.holds.leave(self._batch, str(broken))
+            raise
 
     async def _unit_procedure(self, part: UnitProcedure, path: str) -> None:
-        control = self._engine.holds.control_of(self._batch, path)
+        holds = self._engine.holds
+        if holds.state_of(self._batch, path) is PhaseState.COMPLETE:
+            return
+        control = holds.control_of(self._batch, path)
+        await holds.begin(self._batch, control)
         await self._body(part.body, PhasePath(path), control)
+        await holds.complete(self._batch, control)
 
     async def _body(
         self, body: tuple[Node, ...], path: PhasePath, control: UnitControl, mark: str = ""
@@ -103,7 +168,7 @@ class BatchRun:
         if isinstance(node, Operation):
             await self._operation(node, path, control)
             return
-        await self._lags.passed(path, "start")
+        await self._moment(path, "start", control)
         match node:
             case Step():
                 await self._step(node, path, control)
@@ -112,11 +177,10 @@ class BatchRun:
             case Sequence():
                 await self._body(node.body, path, control)
             case Parallel():
-                async with asyncio.TaskGroup() as group:
-                    for branch in node.branches:
-                        group.create_task(
-                            self._body(branch.body, path, control, f"[{branch.slug}]")
-                        )
+                await self._side_by_side(
+                    partial(self._body, branch.body, path, control, f"[{branch.slug}]")
+                    for branch in node.branches
+                )
             case RepeatUntil():
                 await self._repeat(node, path, control)
             case When():
@@ -125,37 +189,42 @@ class BatchRun:
                 await self._keep(node, path, control)
             case UnitProcedure() | Together():
                 raise AssertionError(f"{path}: nothing of this kind stands inside")
-        await self._lags.passed(path, "end")
+        await self._moment(path, "end", control)
+
+    async def _moment(self, path: PhasePath, edge: str, control: UnitControl) -> None:
+        """Record a moment that a lag names, once what must lie before it has passed."""
+        await control.unless_stopped(self._lags.until_minimum(path, edge))
+        await self._lags.passed(path, edge)
 
     async def _operation(self, node: Operation, path: PhasePath, control: UnitControl) -> None:
         """Take all units of the operation at once, work, and let them go."""
-        if self._state.moments.get(f"end {path}") is not None:
+        if f"end {path}" in self._state.moments:
             return
-        resources = self._engine.units_of(self._batch, node)
-        if self._is_complete(node, path):
-            await self._engine.leases.release(self._batch, resources, "automatic")
-            await self._lags.passed(path, "end")
-            return
-        if resources:
-            await control.unless_stopped(
-                self._engine.leases.take(
-                    self._batch, path, resources, least_time_left=self._lags.due(path)
-                )
-            )
-        await self._lags.passed(path, "start")
+        leases = self._engine.leases
+        resources = leases.needed(self._batch, path, self._engine.units_of(self._batch, node))
+        if resources and not leases.holds(self._batch, path, resources):
+            await self._take(path, resources, control)
+        await self._moment(path, "start", control)
         await self._body(node.body, path, control)
-        if resources:
-            await self._engine.leases.release(self._batch, resources, "automatic")
-        await self._lags.passed(path, "end")
-
-    def _is_complete(self, node: Operation, path: PhasePath) -> bool:
-        """Return whether every step of a straight operation has ended."""
-        return all(
-            isinstance(one, Step)
-            and (record := self._state.phases.get(f"{path}/{one.slug}")) is not None
-            and record.state is PhaseState.COMPLETE
-            for one in node.body
+        await control.unless_stopped(self._lags.until_minimum(path, "end"))
+        noted = self._lags.noted(path, "end", always=True)
+        held = leases.held(self._batch, path, resources)
+        await self._core.record(
+            self._batch, *leases.released(self._batch, held, "automatic"), *noted
         )
+        await self._lags.after(noted)
+
+    async def _take(
+        self, path: PhasePath, resources: tuple[str, ...], control: UnitControl
+    ) -> None:
+        leases = self._engine.leases
+        try:
+            await control.unless_stopped(
+                leases.take(self._batch, path, resources, least_time_left=self._lags.due(path))
+            )
+        except StoppedError:
+            await leases.withdraw(self._batch, path)
+            raise
 
     async def _step(self, node: Step, path: PhasePath, control: UnitControl) -> None:
         record = self._state.phases.get(path)
@@ -177,6 +246,7 @@ class BatchRun:
             run = PhaseRun(self._engine, self._batch, path, control)
             try:
                 report = await phase.run(run)
+                await run.safe_point()
             except StoppedError:
                 await self._engine.holds.arrived(self._batch, path)
                 raise
@@ -243,13 +313,37 @@ class BatchRun:
             action="Decide whether it goes on under a deviation, or stops",
             batch=self._batch,
         )
-        await self._engine.holds.hold(self._batch, control, node.reason)
-        control.wait(node.reason)
-        await control.passed()
+        await self._engine.holds.hold(self._batch, control, node.reason, path)
+        await self._engine.holds.stay_between(self._batch, control)
         await self._core.record(
             self._batch,
             BranchTaken(batch=self._batch, path=path, branch="passed", because="restarted"),
         )
+        await self._engine.alarms.clear(f"hold {self._batch}/{path}")
+
+    async def _decide(
+        self, path: PhasePath, condition: Condition, control: UnitControl
+    ) -> tuple[bool, str]:
+        """Read what a branch is decided on; hold as long as it can't be read."""
+        while True:
+            try:
+                return await control.unless_stopped(
+                    self._engine.watches.read_once(self._batch, condition)
+                )
+            except (StoppedError, IntegrityError):
+                raise
+            except ProcessError as silent:
+                await self._engine.alarms.raise_alarm(
+                    f"decide {self._batch}/{path}",
+                    tier="alarm",
+                    cause=str(silent),
+                    consequence="The unit procedure is held: nobody can tell which way to go",
+                    action="Look at the instrument, then restart or stop the unit procedure",
+                    batch=self._batch,
+                )
+                await self._engine.holds.hold(self._batch, control, str(silent), path)
+                await self._engine.holds.stay_between(self._batch, control)
+                await self._engine.alarms.clear(f"decide {self._batch}/{path}")
 
     async def _repeat(self, node: RepeatUntil, path: PhasePath, control: UnitControl) -> None:
         for turn in range(1, node.at_most + 1):
@@ -257,7 +351,7 @@ class BatchRun:
             decided = self._state.branches.get(at)
             if decided is None:
                 await self._body(node.body, at, control)
-                is_so, value = await self._engine.watches.read_once(self._batch, node.condition)
+                is_so, value = await self._decide(at, node.condition, control)
                 decided = "until" if is_so else "again"
                 await self._core.record(
                     self._batch,
@@ -274,7 +368,7 @@ class BatchRun:
     async def _when(self, node: When, path: PhasePath, control: UnitControl) -> None:
         branch = self._state.branches.get(path)
         if branch is None:
-            is_so, value = await self._engine.watches.read_once(self._batch, node.condition)
+            is_so, value = await self._decide(path, node.condition, control)
             branch = "then" if is_so else "otherwise"
             await self._core.record(
                 self._batch,
@@ -287,10 +381,11 @@ class BatchRun:
         """Run the body while a condition is watched; leaving it alarms and never acts."""
 
         def on_edge(edge: Edge, value: str) -> None:
-            self._core.tasks.create_task(self._edge(node, path, edge, value))
+            self._engine.spawn(partial(self._edge, node, path, edge, value), f"watch of {path}")
 
-        watching = self._core.tasks.create_task(
-            self._engine.watches.keep(self._batch, path, node.condition, on_edge)
+        watching = self._engine.spawn(
+            partial(self._engine.watches.keep, self._batch, path, node.condition, on_edge),
+            f"watch of {path}",
         )
         try:
             await self._body(node.body, path, control)
@@ -311,3 +406,10 @@ class BatchRun:
             action="Look at the instrument and decide on the material",
             batch=self._batch,
         )
+
+
+def _goes_last(failure: BaseException) -> int:
+    """Order failures: what nobody foresaw first, a stop last."""
+    if isinstance(failure, StoppedError):
+        return 2
+    return 1 if isinstance(failure, IntegrityError) else 0

@@ -28,6 +28,8 @@ class AttemptState:
     intended: int
     intended_at: Instant
     verdict: str = "open"
+    after: Texts = field(default_factory=dict[str, str])
+    """What the device showed when nobody knew what it had done."""
     done: str = ""
     detail: Texts = field(default_factory=dict[str, str])
     why: str = ""
@@ -41,6 +43,9 @@ class WordState:
     answer: dict[str, Any] | None = None
     answered_at: Instant | None = None
     attempts: list[AttemptState] = field(default_factory=list["AttemptState"])
+    asked_at: Instant | None = None
+    asked_boot: str = ""
+    asked_boottime_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -85,8 +90,11 @@ class BatchState:
     measured: Texts = field(default_factory=dict[str, str])
     watches: Texts = field(default_factory=dict[str, str])
     moments: dict[str, Instant] = field(default_factory=dict[str, Instant])
+    changed: int = 0
+    """The last event that moved a part of it to another state."""
     broken: str = ""
     broken_path: str = ""
+    """Where, if a phase's record was what broke it; ``*`` if it was an unforeseen error."""
     procedures: dict[str, ProcedureState] = field(default_factory=dict[str, "ProcedureState"])
 
 
@@ -177,6 +185,8 @@ class TaskState:
     values: Texts = field(default_factory=dict[str, str])
     choice: str = ""
     signature: dict[str, Any] | None = None
+    changed: int = 0
+    """The task's last event: a command that rests on an older view is refused."""
 
 
 @dataclass(slots=True)
@@ -288,3 +298,7 @@ class HostState:
         default_factory=dict[str, tuple[str, str, int]]
     )
     """Open attempts: command to (batch, path, word)."""
+    answered: dict[str, int] = field(default_factory=dict[str, int])
+    """People's requests that were carried out, the newest last: request to event."""
+    unfolded: dict[int, str] = field(default_factory=dict[int, str])
+    """Events that don't fit the state they met: what they changed isn't known here."""

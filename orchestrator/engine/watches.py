@@ -15,7 +15,7 @@ from orchestrator.engine.core import Core
 from orchestrator.journal.events import ConditionEdge, KeepSummary
 from orchestrator.kernel.acts import Reading
 from orchestrator.kernel.conditions import Condition, Edge
-from orchestrator.kernel.errors import ProcessError
+from orchestrator.kernel.errors import ProcessError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, PhasePath
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Quantity, hour, minute
@@ -69,7 +69,13 @@ class Watches:
             raise AssertionError(f"{condition.reading.kind} isn't kept in the record")
         known = self._core.state.batches[batch]
         name = condition.reading.name
-        value = known.measured.get(name) or known.ordered[name]
+        value = known.measured.get(name) or known.ordered.get(name)
+        if value is None:
+            raise RefusedError(
+                f"decide on {name!r}",
+                why="no value of that name is in the batch's record",
+                do_next="Stop the unit procedure, or have quality decide",
+            )
         return _within(condition, value), value
 
     async def read_once(self, batch: BatchId, condition: Condition) -> tuple[bool, str]:
@@ -85,9 +91,13 @@ class Watches:
     ) -> CameFirst:
         """Return when the condition has held long enough, or at ``latest``."""
         since: list[Instant] = []
+        last: list[Instant] = []
         held = asyncio.Event()
 
         def look(sample: Sample) -> None:
+            if last and (sample.at - last[0]).base > condition.fresh_within.base:
+                since.clear()  # nobody knows what it was in between
+            last[:] = [sample.at]
             if sample.value is None or not _within(condition, sample.value):
                 since.clear()
                 return
@@ -143,7 +153,11 @@ class Watches:
         hour_ends = core.clock.utc() + SUMMARY_EVERY
         out_since: Instant | None = None
         while True:
-            sample = await news.get()
+            try:
+                async with asyncio.timeout(condition.fresh_within.base / 1000):
+                    sample = await news.get()
+            except TimeoutError:
+                sample = Sample(None, core.clock.utc())
             value = sample.value or ""
             if sample.value is None:
                 edge = Edge.STALE

@@ -9,17 +9,20 @@ Follows design section 6.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Awaitable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
 from devices.interfaces.scanning import Identify, LabelRead
 from orchestrator.engine.control import UnitControl
+from orchestrator.engine.limits import UTC_ERROR
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.register import FoldedRegister
-from orchestrator.engine.state import AttemptState, PhaseRecord
+from orchestrator.engine.state import AttemptState, PhaseRecord, WordState
 from orchestrator.journal.events import (
-    BatchBroken,
     ContainerQuarantined,
     IdentityProven,
     IdentityRefused,
@@ -56,6 +59,8 @@ from orchestrator.recipe.calculations import evaluated
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
 
+T = TypeVar("T")
+
 LOOK_AGAIN_AFTER = 10 * second
 """How long after an empty look a fixed scanner looks again."""
 
@@ -87,9 +92,7 @@ class PhaseRun:
 
     async def do(self, act: Act, *, proven: tuple[ProvenContainer, ...]) -> Effect:
         number = self._next()
-        word = self._record.words.get(number)
-        if word is not None:
-            await self._same(word.asked, act.model_dump(mode="json"))
+        await self._agrees(number, act.model_dump(mode="json"))
         effect = await self._engine.actor.carry_out(self, number, act, proven)
         self._answered(number)
         return effect
@@ -100,9 +103,9 @@ class PhaseRun:
     async def see(self, reading: Reading) -> str: ...
     async def see(self, reading: Reading) -> str | ProvenContainer:
         number = self._next()
+        await self._agrees(number, reading.model_dump(mode="json"))
         word = self._record.words.get(number)
         if word is not None and word.answer is not None:
-            await self._same(word.asked, reading.model_dump(mode="json"))
             self._answered(number)
             if isinstance(reading, Identify):
                 return self._proof_on_record(reading, word.answer)
@@ -114,7 +117,7 @@ class PhaseRun:
             return proof
         unit = self._unit(reading.unit)
         module = self._core.cell.config.module(unit, reading.capability, reading.part)
-        value = await self.control.unless_stopped(self._read(module.equipment, reading))
+        value = await self._meanwhile(self._read(module.equipment, reading))
         await self._core.record(
             self.batch,
             Seen(
@@ -138,6 +141,7 @@ class PhaseRun:
             "condition": watched,
             "latest": None if latest is None else str(latest),
         }
+        await self._agrees(number, asked)
         word = self._record.words.get(number)
         if word is None:
             await self.safe_point()
@@ -152,12 +156,10 @@ class PhaseRun:
                     latest=latest,
                 ),
             )
-        else:
-            await self._same(word.asked, asked)
-            if word.answer is not None:
-                self._answered(number)
-                return CameFirst(word.answer["first"])
-        first = await self.control.unless_stopped(self._wait(instant, condition, latest))
+        elif word.answer is not None:
+            self._answered(number)
+            return CameFirst(word.answer["first"])
+        first = await self._meanwhile(self._wait(number, instant, condition, latest))
         await self._core.record(
             self.batch,
             WaitEnded(batch=self.batch, path=self.path, word=number, first=first.value),
@@ -168,15 +170,13 @@ class PhaseRun:
     async def ask(self, question: Question) -> Answer:
         number = self._next()
         asked = question.model_dump(mode="json")
-        word = self._record.words.get(number)
-        if word is not None:
-            await self._same(word.asked, asked)
-        else:
+        await self._agrees(number, asked)
+        if number not in self._record.words:
             await self.safe_point()
             task = TaskId(f"{self.batch}/{self.path}#{number}")
             if task not in self._core.state.tasks:
                 await self._offer(task, number, question, asked)
-            await self.control.unless_stopped(
+            await self._meanwhile(
                 self._core.bells.until(f"task {task}", lambda: number in self._record.words)
             )
         self._answered(number)
@@ -221,6 +221,7 @@ class PhaseRun:
     async def fresh_proofs(
         self, number: int, proven: tuple[ProvenContainer, ...]
     ) -> tuple[ProvenContainer, ...]:
+        del number  # the act's word is the act; a fresh proof of it is none
         register = FoldedRegister(self._core.state)
         fresh: list[ProvenContainer] = []
         for proof in proven:
@@ -231,22 +232,28 @@ class PhaseRun:
             reading = Identify(
                 unit=self._unit_of_place(place), container=proof.container, place=place
             )
-            fresh.append(await self._identify(number, reading, carried_suffices=False))
+            fresh.append(await self._scan(None, reading))
         return tuple(fresh)
 
     async def safe_point(self) -> None:
-        if self.control.waits or self.control.stops:
+        if self.control.waits or self._engine.holds.is_on_its_way(self.batch, self.path):
             await self._engine.holds.stay(self.batch, self.control, self.path)
 
     async def hold(self, why: str) -> None:
-        await self._engine.holds.hold(self.batch, self.control, why)
+        await self._engine.holds.hold(self.batch, self.control, why, self.path)
         await self._engine.holds.stay(self.batch, self.control, self.path)
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}/doubt")
         if task not in self._core.state.tasks:
-            await self._engine.holds.hold(self.batch, self.control, f"{act.kind} in doubt: {why}")
-            await self._engine.holds.arrived(self.batch, self.path)
+            await self._engine.holds.hold(
+                self.batch,
+                self.control,
+                f"{act.kind} in doubt: {why}",
+                f"doubt {attempt.command}",
+            )
+            if not self.control.stops:
+                await self._engine.holds.arrived(self.batch, self.path)
             await self._core.record(
                 self.batch,
                 TaskOffered(
@@ -263,15 +270,14 @@ class PhaseRun:
                         "equipment": attempt.equipment,
                         "intended_at": str(attempt.intended_at),
                     },
-                    evidence={**attempt.before, **attempt.evidence},
+                    evidence=_evidence_of(attempt),
                     second_person=True,
                     due=self._core.clock.utc() + DECIDE_WITHIN,
                 ),
             )
-        await self.control.unless_stopped(
-            self._core.bells.until(
-                f"command {attempt.command}", lambda: attempt.verdict != "uncertain"
-            )
+        # a stop doesn't end this wait: the batch can't end while an act is in doubt
+        await self._core.bells.until(
+            f"command {attempt.command}", lambda: attempt.verdict != "uncertain"
         )
         await self.safe_point()
 
@@ -286,19 +292,33 @@ class PhaseRun:
         if at is not None:
             self._last = at
 
-    async def _same(self, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
-        if recorded == asked:
-            return
-        await self._core.record(
-            self.batch,
-            BatchBroken(batch=self.batch, path=self.path, recorded=str(recorded), asked=str(asked)),
-        )
-        raise RecipeMismatchError(
-            f"resume {self.path} of batch {self.batch}",
-            why="the phase asks something else than the record holds",
-            do_next="Leave the batch as it is; other batches go on. Install the version that "
-            "began it, and resume",
-        )
+    async def _agrees(self, number: int, asked: dict[str, Any]) -> None:
+        """Compare a question with the record, and mend the batch where all of it agrees.
+
+        Raises:
+            RecipeMismatchError: They differ; the batch stands still.
+        """
+        words = self._record.words
+        word = words.get(number)
+        if word is not None and word.asked != asked:
+            await self._engine.break_batch(self.batch, self.path, str(word.asked), str(asked))
+            raise RecipeMismatchError(
+                f"resume {self.path} of batch {self.batch}",
+                why="the phase asks something else than the record holds",
+                do_next="Leave the batch as it is; other batches go on. Install the version that "
+                "began it, and resume",
+            )
+        if self._state.broken_path == self.path and number >= max(words, default=0):
+            await self._engine.mend_batch(self.batch)
+
+    async def _meanwhile(self, waiting: Awaitable[T]) -> T:
+        """Return what ``waiting`` gives; a hold is arrived at while it goes on."""
+
+        async def at_change() -> None:
+            if self._engine.holds.is_on_its_way(self.batch, self.path):
+                await self._engine.holds.arrived(self.batch, self.path)
+
+        return await self.control.unless_stopped(waiting, at_change)
 
     def _unit(self, name: str) -> str:
         return self._state.units.get(name, name)
@@ -322,14 +342,27 @@ class PhaseRun:
                 await self.hold(str(silent))
 
     async def _wait(
-        self, instant: Instant | None, condition: Condition | None, latest: Instant | None
+        self,
+        number: int,
+        instant: Instant | None,
+        condition: Condition | None,
+        latest: Instant | None,
     ) -> CameFirst:
         if instant is not None:
-            await self._core.sleep_until(instant)
+            await self._sleep_until(self._record.words[number], instant)
             return CameFirst.INSTANT
         if condition is None:
             raise AssertionError("a wait is for an instant or for a condition")
         return await self._engine.watches.first_of(self.batch, condition, latest)
+
+    async def _sleep_until(self, word: WordState, instant: Instant) -> None:
+        """Wait as long as was asked, by the boot-time clock; across boots at least so long."""
+        core = self._core
+        if word.asked_at is not None and word.asked_boot == str(core.clock.boot()):
+            asked = instant - word.asked_at
+            await core.sleep_to(word.asked_boottime_ms + asked.base)
+            return
+        await core.sleep_until(instant + UTC_ERROR)
 
     async def _offer(
         self, task: TaskId, number: int, question: Question, asked: dict[str, Any]
@@ -396,32 +429,63 @@ class PhaseRun:
         except IdentityRefusedError:
             return None
 
-    async def _scan(self, number: int, reading: Identify) -> ProvenContainer:
+    async def _scan(self, number: int | None, reading: Identify) -> ProvenContainer:
+        """Wait for a scan; whoever else waits for the same scanner has its turn after."""
         scanner = self._scanner(reading)
+        turn = self._core.lock_of(f"scans of {scanner}")
+        await self._meanwhile(turn.acquire())
+        try:
+            return await self._scan_in_turn(number, reading, scanner)
+        finally:
+            turn.release()
+
+    async def _scan_in_turn(
+        self, number: int | None, reading: Identify, scanner: EquipmentId
+    ) -> ProvenContainer:
+        at = self._word if number is None else number
         await self._core.record(
             self.batch,
             ScanAwaited(
                 batch=self.batch,
                 path=self.path,
-                word=number,
+                word=at,
                 container=reading.container,
                 place=reading.place,
                 scanner=scanner,
             ),
         )
+        late = asyncio.get_running_loop().call_later(
+            SCAN_WITHIN.base / 1000,
+            lambda: self._engine.spawn(partial(self._scan_is_late, reading), "late scan"),
+        )
         last_refused = ""
-        while True:
-            label = await self.control.unless_stopped(self._label(scanner, reading))
-            scan = ContainerScan(label, reading.place, scanner)
-            try:
-                proof = self._gate.verify(scan, expected=reading.container, path=self.path, seq=0)
-            except IdentityRefusedError as refused:
-                if scan.label != last_refused:
-                    await self._refused(number, reading, scan, refused)
-                last_refused = scan.label
-                await self._core.sleep(LOOK_AGAIN_AFTER)
-                continue
-            return await self._record_proof(number, reading, proof, scanner, label)
+        try:
+            while True:
+                label = await self._meanwhile(self._label(scanner, reading))
+                scan = ContainerScan(label, reading.place, scanner)
+                try:
+                    proof = self._gate.verify(
+                        scan, expected=reading.container, path=self.path, seq=0
+                    )
+                except IdentityRefusedError as refused:
+                    if scan.label != last_refused:
+                        await self._refused(at, reading, scan, refused)
+                    last_refused = scan.label
+                    await self._core.sleep(LOOK_AGAIN_AFTER)
+                    continue
+                return await self._record_proof(number, reading, proof, scanner, label)
+        finally:
+            late.cancel()
+
+    async def _scan_is_late(self, reading: Identify) -> None:
+        await self._engine.alarms.raise_alarm(
+            f"late scan {self.batch}/{self.path}",
+            tier="alarm",
+            cause=f"{reading.container} wasn't scanned at {reading.place} within {SCAN_WITHIN}",
+            consequence="Nothing has moved; the step waits for the scan",
+            action=f"Scan {reading.container} at {reading.place}, or stop the unit procedure",
+            batch=self.batch,
+        )
 
     async def _label(self, scanner: EquipmentId, reading: Identify) -> str:
         driver = self._core.drivers[scanner]
@@ -433,7 +497,7 @@ class PhaseRun:
 
     async def _record_proof(
         self,
-        number: int,
+        number: int | None,
         reading: Identify,
         proof: ProvenContainer,
         scanner: EquipmentId | None,
@@ -528,7 +592,16 @@ def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:
             Choice(name="part", leads_to="the amount that you state counts as done"),
             Choice(name="nothing", leads_to=f"{act.kind} is attempted again"),
         ),
-        evidence={**attempt.before, **attempt.evidence},
+        evidence=_evidence_of(attempt),
         second_person=True,
         respond_within=DECIDE_WITHIN,
     )
+
+
+def _evidence_of(attempt: AttemptState) -> dict[str, str]:
+    """Return what was seen before an attempt, and after it under its own names."""
+    return {
+        **attempt.before,
+        **attempt.evidence,
+        **{f"after_{name}": value for name, value in attempt.after.items()},
+    }

@@ -91,6 +91,9 @@ class EquipmentSeen(Frozen):
     firmware: str
     values: Texts
     witness: str
+    explained_by: CommandId | None = Field(
+        default=None, description="The attempt that explains it, once two people settled it"
+    )
 
 
 class EquipmentQuieted(Frozen):
@@ -206,6 +209,7 @@ class ContainerReceived(Frozen):
     capacity: str = ""
     positions: tuple[str, ...] = Field(default=(), description="A kit's inner containers")
     volumes: tuple[str, ...] = Field(default=(), description="What each of them holds")
+    capacities: tuple[str, ...] = Field(default=(), description="What each of them has room for")
     by: UserId
 
 
@@ -570,6 +574,7 @@ class TaskTaken(Frozen):
     kind: Literal["task_taken"] = "task_taken"
     task: TaskId
     by: UserId
+    request: str = Field(default="", description="Which command did it, to answer it once")
 
 
 class TaskReported(Frozen):
@@ -584,6 +589,7 @@ class TaskReported(Frozen):
     signature: Signed | None = Field(
         default=None, description="Where the report is the first of two signatures"
     )
+    request: str = Field(default="", description="Which command did it, to answer it once")
 
 
 class TaskVerified(Frozen):
@@ -592,6 +598,17 @@ class TaskVerified(Frozen):
     kind: Literal["task_verified"] = "task_verified"
     task: TaskId
     by: UserId
+    request: str = Field(default="", description="Which command did it, to answer it once")
+
+
+class TaskReopened(Frozen):
+    """What was reported doesn't stand: a second person found it otherwise."""
+
+    kind: Literal["task_reopened"] = "task_reopened"
+    task: TaskId
+    by: UserId
+    why: str
+    request: str = Field(default="", description="Which command did it, to answer it once")
 
 
 class TaskWithdrawn(Frozen):
@@ -768,6 +785,7 @@ AnyEvent = Annotated[
     | TaskTaken
     | TaskReported
     | TaskVerified
+    | TaskReopened
     | TaskWithdrawn
     | LeaseWanted
     | LeaseWithdrawn

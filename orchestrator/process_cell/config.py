@@ -102,14 +102,8 @@ class CellConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _motion_is_watched(self) -> Self:
+    def _safety_inputs_exist(self) -> Self:
         for unit in self.units:
-            moving = sorted({one.capability for one in unit.modules} & MOVING)
-            if moving and not unit.safety_inputs:
-                raise ValueError(
-                    f"unit {unit.name} has {moving[0]} and names no safety_inputs; "
-                    'name its door and emergency stop, e.g. "V1/door"'
-                )
             for equipment, name in unit.watched:
                 block = self.by_equipment.get(equipment)
                 offered: dict[str, Any] = block.settings.get("inputs", {}) if block else {}
@@ -119,6 +113,21 @@ class CellConfig(Frozen):
                         "and no instrument of the cell has it among its inputs"
                     )
         return self
+
+    def require_watched_motion(self, what: str) -> None:
+        """Refuse a cell in which a unit could move with its door open.
+
+        Raises:
+            ConfigurationRefusedError: A unit that moves something names no safety input.
+        """
+        for unit in self.units:
+            moving = sorted({one.capability for one in unit.modules} & MOVING)
+            if moving and not unit.safety_inputs:
+                raise ConfigurationRefusedError(
+                    what,
+                    why=f"unit {unit.name} has {moving[0]} and names no safety_inputs",
+                    do_next='Name its door and emergency stop, e.g. safety_inputs = ["V1/door"]',
+                )
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -274,6 +283,7 @@ def read_cell(content: bytes, *, source: str) -> LoadedCell:
         raise ConfigurationRefusedError(
             f"{_WHAT} {source}", why=_first_reason(invalid), do_next="Correct the file"
         ) from invalid
+    config.require_watched_motion(f"{_WHAT} {source}")
     return LoadedCell(config=config, digest=hashlib.sha256(content).hexdigest(), source=source)
 
 

@@ -249,7 +249,7 @@ class EmulatedCell:
         return await self.desk.give(
             Command(
                 request=f"{login}-{self._requests}",
-                seen=0,
+                seen=-1,
                 session=self._sessions[login],
                 name=name,
                 arguments=arguments,

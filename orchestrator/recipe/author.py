@@ -738,6 +738,8 @@ class Writer:
             for error in invalid.errors():
                 where = ".".join(str(part) for part in error["loc"]) or kind
                 message = error["msg"].removeprefix("Value error, ")
+                if isinstance(error["input"], Quantity):
+                    message = f"{error['input']} is a {type(error['input']).__name__}"
                 self.fault("U010", f"{kind.replace('_', ' ')}, {where}: {message}")
             return Part(path)
         opened.items.append(

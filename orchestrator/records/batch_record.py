@@ -38,6 +38,7 @@ from orchestrator.records.cells_found import (
     Expectation,
     cells_found,
     decimal,
+    liquids,
     yields,
 )
 from orchestrator.records.completeness import NOT_RECORDED, open_items
@@ -165,6 +166,7 @@ class _Assembly:
             clearances=tuple(self._clearances()),
             counts=tuple(found.counts),
             yields=yields(found, phases, expected),
+            liquids=liquids(phases),
             labels=tuple(self._labels(phases)),
             containers=tuple(self._containers()),
             open_tasks=tuple(self._open_tasks()),
@@ -247,6 +249,7 @@ class _Assembly:
             for one in (() if self._recipe is None else self._recipe.materials)
             if isinstance(one, Reagent)
         }
+        drawn = self._drawn()
         for container, name in self._names.items():
             known = self._state.containers.get(container)
             if known is None:
@@ -254,9 +257,9 @@ class _Assembly:
             own = self._history.received.get(container)
             received = own or self._history.received.get(known.kit)
             lot = self._history.lots.get(known.lot)
-            uses = [(at, volume) for source, at, volume in self._drawn() if source == container]
-            first = uses[0][0].at if uses else None
-            last = uses[-1][0].at if uses else None
+            uses = drawn.get(container, [])
+            first = uses[0][0] if uses else None
+            last = uses[-1][1] if uses else None
             limit = (lot.event.in_use if lot is not None else "") or limits.get(name, "")
             in_use = str(last - first) if first is not None and last is not None else ""
             yield MaterialEntry(
@@ -270,7 +273,7 @@ class _Assembly:
                 received_at=_at(received),
                 received_by="" if received is None else str(received.event.by),
                 received_volume="" if own is None else own.event.volume,
-                used=str(Volume.of_base(sum(volume for _, volume in uses))) if uses else "",
+                used=str(Volume.of_base(sum(volume for _, _, volume in uses))) if uses else "",
                 opened_at=first,
                 last_used_at=last,
                 in_use=in_use,
@@ -281,13 +284,16 @@ class _Assembly:
                 ),
             )
 
-    def _drawn(self) -> Iterator[tuple[str, At, int]]:
-        """Yield each settled pumping: its source, its intent or end, and nanolitres."""
+    def _drawn(self) -> dict[str, list[tuple[Instant, Instant, int]]]:
+        """Return what the pump drew from each container: from when to when, and nanolitres."""
+        drawn: dict[str, list[tuple[Instant, Instant, int]]] = {}
         for story in self._history.attempts.values():
             act: dict[str, Any] = story.intended.event.act or story.intended.event.asked
             done = "" if story.ended is None else story.ended.event.done
             if act["kind"] == "pump_volume" and done and story.ended is not None:
-                yield act["source"], story.intended, Volume.read(done).base
+                moved = (story.intended.at, story.ended.at, Volume.read(done).base)
+                drawn.setdefault(act["source"], []).append(moved)
+        return drawn
 
     def _equipment(self, phases: tuple[PhaseEntry, ...]) -> Iterator[EquipmentEntry]:
         acts: dict[str, list[Instant]] = {}

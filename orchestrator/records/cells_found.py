@@ -19,6 +19,7 @@ from decimal import Decimal
 from fractions import Fraction as Exact
 from typing import Final
 
+from devices.interfaces.fluid_transfer import VOLUME_ERROR
 from orchestrator.journal import events as ev
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.quantities import CellDensity, Cells, Fraction, Volume
@@ -26,7 +27,13 @@ from orchestrator.phases.sample_and_count import SampleAndCount
 from orchestrator.recipe.model import Recipe, Step, written_path
 from orchestrator.records.batch_history import At, BatchHistory
 from orchestrator.records.procedure import number_of
-from orchestrator.records.record_model import CountEntry, PhaseEntry, YieldEntry
+from orchestrator.records.record_model import (
+    ActEntry,
+    CountEntry,
+    LiquidEntry,
+    PhaseEntry,
+    YieldEntry,
+)
 
 _NL_PER_ML: Final = 1_000_000
 
@@ -206,8 +213,7 @@ def yields(
 ) -> tuple[YieldEntry, ...]:
     """Return the yields of a batch, each against what was expected of it."""
     by_name = {one.name: one for one in expected}
-    rows = [*_cell_yields(found, by_name), *_volumes(phases)]
-    return tuple(rows)
+    return (*_cell_yields(found, by_name), *_bags(found, phases))
 
 
 def _cell_yields(found: CellsFound, by_name: Mapping[str, Expectation]) -> Iterator[YieldEntry]:
@@ -246,26 +252,51 @@ def _cell_yields(found: CellsFound, by_name: Mapping[str, Expectation]) -> Itera
         yield row
 
 
-def _volumes(phases: tuple[PhaseEntry, ...]) -> Iterator[YieldEntry]:
-    """Yield what the pump was asked and what it moved, one line for each phase that pumped."""
+def _bags(found: CellsFound, phases: tuple[PhaseEntry, ...]) -> Iterator[YieldEntry]:
+    """Yield the cells in each final bag, against the dose where its volume was made from one."""
+    ordered: dict[str, str] = {}
     for phase in phases:
-        acts = [one for one in phase.entries if one.entry == "act" and one.asked]
-        asked = sum(Volume.read(one.asked).base for one in acts if one.entry == "act")
-        done = sum(Volume.read(one.done).base for one in acts if one.entry == "act" and one.done)
+        doses = [one.result for one in phase.calculations if one.formula == "cells_by_weight/1"]
+        for entry in phase.entries:
+            if doses and isinstance(entry, ActEntry) and entry.act == "pump_volume":
+                ordered[entry.parameters["target"]] = doses[-1]
+    for bag, cells in found.bags.items():
+        dose = ordered.get(bag, "")
+        yield YieldEntry(
+            name=f"viable cells in {bag}",
+            found=_cells(cells),
+            expected=dose,
+            expected_from="the order's dose and body weight" if dose else "",
+            percent_of_expected=decimal(cells * 100 / Cells.read(dose).base, 1) if dose else "",
+            within=None,
+            how="pumped volumes and the last count of the source",
+        )
+
+
+def liquids(phases: tuple[PhaseEntry, ...]) -> tuple[LiquidEntry, ...]:
+    """Return what the pump was asked and what it moved, for each phase that pumped."""
+    found: list[LiquidEntry] = []
+    for phase in phases:
+        acts = [one for one in phase.entries if isinstance(one, ActEntry) and one.asked]
+        asked = sum(Volume.read(one.asked).base for one in acts)
         if not asked:
             continue
-        weighed = [one.weighed for one in acts if one.entry == "act" and one.weighed]
-        total = Volume.of_base(sum(Volume.read(one).base for one in weighed))
-        seen = f", {len(weighed)} of {len(acts)} weighed: {total}" if weighed else ", none weighed"
-        yield YieldEntry(
-            name=f"liquid moved in step {number_of(phase.path)} ({phase.path})",
-            found=str(Volume.of_base(done)),
-            expected=str(Volume.of_base(asked)),
-            expected_from="what the step asked",
-            percent_of_expected=decimal(Exact(done * 100, asked), 1),
-            within=abs(done - asked) * 100 <= 5 * asked,
-            how=f"tacho count of the pump{seen}",
+        moved = sum(Volume.read(one.done).base for one in acts if one.done)
+        weighed = [Volume.read(one.weighed).base for one in acts if one.weighed]
+        found.append(
+            LiquidEntry(
+                number=number_of(phase.path),
+                path=phase.path,
+                asked=str(Volume.of_base(asked)),
+                moved=str(Volume.of_base(moved)),
+                percent=decimal(Exact(moved * 100, asked), 1),
+                within=abs(moved - asked) * 100_000 <= VOLUME_ERROR.base * asked,
+                weighed=str(Volume.of_base(sum(weighed))) if weighed else "",
+                acts=len(acts),
+                acts_weighed=len(weighed),
+            )
         )
+    return tuple(found)
 
 
 def _row(name: str, found: str, by_name: Mapping[str, Expectation], how: str) -> YieldEntry:

@@ -8,12 +8,15 @@ Rules judge nothing: a deviation that is open is listed, not weighed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from orchestrator.records.record_model import ActEntry, BatchRecord, OpenItem
+from orchestrator.records.record_model import ActEntry, BatchRecord, OpenItem, PhaseEntry, WaitEntry
 
 Rule = Callable[[BatchRecord], Iterator[str]]
+
+_TURN: Final = re.compile(r"\[[0-9]+\]")
 
 NOT_RECORDED: Final = (
     "calibration dates of instruments: they stand in the process cell file whose digest is "
@@ -79,7 +82,7 @@ def _end(record: BatchRecord) -> Iterator[str]:
 def _phases(record: BatchRecord) -> Iterator[str]:
     for phase in record.procedure:
         if phase.ended_at is None:
-            yield f"{phase.path}: has begun and hasn't ended ({phase.state})"
+            yield f"{step(phase)}: has begun and hasn't ended ({phase.state})"
     owed = [one for one in record.not_begun if one.why == "not begun"]
     if owed:
         numbers = ", ".join(one.number for one in owed)
@@ -88,20 +91,27 @@ def _phases(record: BatchRecord) -> Iterator[str]:
 
 def _performed(record: BatchRecord) -> Iterator[str]:
     for phase in record.procedure:
-        if phase.ended_at is not None and phase.entries and not phase.performed_by:
-            yield f"{phase.path}: nobody and nothing is named as having performed it"
+        waits_only = all(isinstance(one, WaitEntry) for one in phase.entries)
+        if phase.ended_at is not None and not waits_only and not phase.performed_by:
+            yield f"{step(phase)}: nobody and nothing is named as having performed it"
 
 
 def _checked(record: BatchRecord) -> Iterator[str]:
     owed = {one.task for one in record.open_tasks}
+    own: dict[str, list[str]] = {}
     for phase in record.procedure:
         is_owed = f"{record.batch}/{phase.path}/verify" in owed  # stands under tasks
         if phase.ended_at is not None and not phase.verification.by and not is_owed:
-            yield f"{phase.path}: not verified by a person"
+            yield f"{step(phase)}: not verified by a person"
+        if phase.verification.how == "afterwards":
+            for by in set(phase.verification.by) & set(phase.performed_by):
+                own.setdefault(by, []).append(step(phase))
         for act in _acts(record, phase.path):
             for attempt in act.attempts:
                 if attempt.verified_by and attempt.verified_by == attempt.performed_by:
                     yield f"{attempt.command}: performed and verified by one person"
+    for by, steps in sorted(own.items()):
+        yield f"{by} verified what {by} performed in part: {', '.join(steps)}"
 
 
 def _acts_settled(record: BatchRecord) -> Iterator[str]:
@@ -126,7 +136,7 @@ def _results(record: BatchRecord) -> Iterator[str]:
     for phase in record.procedure:
         counts = phase.phase.startswith("sample_and_count/") and phase.ended_at is not None
         if counts and phase.path not in counted:
-            yield f"{phase.path}: no result of its count"
+            yield f"{step(phase)}: no result of its count"
     for one in record.counts:
         if not (one.viable_density and one.viability):
             yield f"event {one.seq}: the count of {one.sample} has no density or viability"
@@ -146,8 +156,13 @@ def _equipment(record: BatchRecord) -> Iterator[str]:
     for one in record.equipment:
         if not one.shown:
             yield f"{one.equipment}: what it is was never read from it"
-        elif not one.serial and one.model != "hands":
-            yield f"{one.equipment}: it tells no serial number, and none is recorded"
+    silent = [
+        one.equipment
+        for one in record.equipment
+        if one.shown and not one.serial and one.model != "hands"
+    ]
+    if silent:
+        yield f"no serial number was told by {', '.join(silent)}"
 
 
 def _identity(record: BatchRecord) -> Iterator[str]:
@@ -158,17 +173,26 @@ def _identity(record: BatchRecord) -> Iterator[str]:
 
 
 def _yield(record: BatchRecord) -> Iterator[str]:
-    if record.ended_at is not None and record.procedure and not record.yields:
+    if record.ended_at is not None and not record.yields and not record.liquids:
         yield "no yield is recorded"
     for one in record.yields:
         if one.within is False:
             yield f"{one.name}: {one.found} found, {one.expected} expected"
+    for one in record.liquids:
+        if not one.within:
+            yield f"{one.path}: {one.moved} moved, {one.asked} asked"
 
 
 def _labelling(record: BatchRecord) -> Iterator[str]:
     for one in record.labels:
         if one.scanned_back_at is None:
             yield f"{one.container}: label {one.label} was applied and not scanned back"
+
+
+def _clearances(record: BatchRecord) -> Iterator[str]:
+    for one in record.clearances:
+        if one.clearance == "two people" and len({by.signer for by in one.signatures}) != 2:
+            yield f"event {one.seq}: {', '.join(one.resources)} cleared without two signatures"
 
 
 def _places(record: BatchRecord) -> Iterator[str]:
@@ -216,6 +240,12 @@ def _tasks(record: BatchRecord) -> Iterator[str]:
         yield f"{one.task} ({one.work}, {one.status}): {one.text}"
 
 
+def step(phase: PhaseEntry) -> str:
+    """Return how people name a phase: its step's number with the turns of repetitions."""
+    turns = "".join(_TURN.findall(phase.path))
+    return f"step {phase.number}{turns}" if phase.number else phase.path
+
+
 def _acts(record: BatchRecord, path: str) -> Iterator[ActEntry]:
     phase = record.phase_at(path)
     for entry in () if phase is None else phase.entries:
@@ -239,6 +269,7 @@ RULES: Final[dict[str, Rule]] = {
     "identity": _identity,
     "yield": _yield,
     "labelling": _labelling,
+    "line clearance": _clearances,
     "containers": _places,
     "deviations": _investigations,
     "reconciliations": _reconciliations,

@@ -7,13 +7,15 @@ journal's number of the event that the line rests on. Times are UTC, cut to whol
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, day, hour, minute
-from orchestrator.recipe.render import for_people
+from orchestrator.recipe.render import for_people as in_millions
 from orchestrator.records.record_model import (
     ActEntry,
     ActRefusedEntry,
@@ -35,6 +37,22 @@ from orchestrator.records.record_model import (
 WIDTH: Final = 100
 
 _HOURS_IN_A_LINE: Final = 2
+_LAST_COLUMN: Final = 12
+"""Columns that the last cell of a table needs at least."""
+
+_MILLION: Final = 1_000_000
+_USER: Final = re.compile(r"(?<![\w-])U-[0-9]+(?![\w-])")
+_TURNS: Final = re.compile(r"\[[0-9]+\]")
+_CELLS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) (cells(?:/mL)?)")
+
+_OUTCOMES: Final = {
+    "all": "all done",
+    "part": "done in part",
+    "nothing": "nothing done",
+    "failed": "FAILED",
+    "uncertain": "IN DOUBT",
+    "open": "OPEN",
+}
 
 
 def on_paper(record: BatchRecord) -> str:
@@ -147,7 +165,8 @@ class _Paper:
         record = self._record
         yield f"Open ({len(record.open)})" if record.open else "Open: nothing."
         for one in record.open:
-            yield from _wrapped(f"open: {one.item}: {one.text}", "  - ", "    ")
+            text = _USER.sub(lambda found: self._who(found[0]), one.text)
+            yield from _wrapped(f"open: {one.item}: {text}", "  - ", "    ")
         yield "Not in this record"
         for text in record.not_recorded:
             yield from _wrapped(text, "  - ", "    ")
@@ -175,13 +194,15 @@ class _Paper:
     def _uneven_attempts(self) -> Iterator[str]:
         for phase in self._record.procedure:
             for entry in phase.entries:
-                for one in entry.attempts if isinstance(entry, ActEntry) else ():
+                if not isinstance(entry, ActEntry):
+                    continue
+                for one in entry.attempts:
                     if one.outcome != "all" or one.overdue:
                         late = ", overdue" if one.overdue else ""
                         why = f": {one.why}" if one.why else ""
                         yield (
                             f"[{one.seq}] {_time(one.intended_at)} {one.command} on "
-                            f"{entry.equipment}: {one.outcome} {one.done}{late}{why}"
+                            f"{entry.equipment}: {_OUTCOMES[one.outcome]} {one.done}{late}{why}"
                         )
 
     def _identity_refused(self) -> Iterator[str]:
@@ -237,6 +258,9 @@ class _Paper:
         for one in self._record.yields:
             if one.within is False:
                 yield f"{one.name}: {one.found} found, {one.expected} expected"
+        for one in self._record.liquids:
+            if not one.within:
+                yield f"{one.path}: {one.moved} moved, {one.asked} asked"
 
     def _outside_acts(self) -> Iterator[str]:
         for one in self._record.outside_acts:
@@ -324,13 +348,15 @@ class _Paper:
                 one.equipment,
                 one.model,
                 one.serial or "none told",
-                one.firmware or "none told",
                 one.calibration_due or "not recorded",
-                f"{one.acts} acts, {one.readings} scans",
+                str(one.acts),
+                str(one.readings),
+                one.firmware or "none told",
             )
             for one in self._record.equipment
         ]
-        yield from _table(("", "model", "serial", "firmware", "calibrated to", "used"), rows)
+        header = ("", "model", "serial", "calibrated to", "acts", "scans", "firmware")
+        yield from _table(header, rows)
         for one in self._record.equipment:
             for shown in one.shown[1:]:
                 yield from _wrapped(
@@ -373,7 +399,7 @@ class _Paper:
             "    ",
             "    ",
         )
-        done = ", ".join(self._performer(one) for one in phase.performed_by) or "nobody named"
+        done = ", ".join(self._performer(one) for one in phase.performed_by) or "time alone"
         yield from _wrapped(f"performed by {done}", "    ", "      ")
         yield from _wrapped(self._verified(phase), "    ", "      ")
         for one in phase.calculations:
@@ -432,7 +458,8 @@ class _Paper:
             words = act.parameters.get("instruction", act.act)
             told = f"by hand: {words}"
         else:
-            plain = {name: text for name, text in act.parameters.items() if name != "instruction"}
+            said = ("instruction", "volume") if act.asked else ("instruction",)
+            plain = {name: text for name, text in act.parameters.items() if name not in said}
             told = f"{act.equipment}: {act.act.replace('_', ' ')}, {_facts(plain)}".rstrip(", ")
         if act.asked:
             weighed = f", weighed {act.weighed}" if act.weighed else ", not weighed"
@@ -444,7 +471,7 @@ class _Paper:
 
     def _attempt(self, one: AttemptEntry, which: str) -> Iterator[str]:
         inset = " " * 10
-        parts = [f"{which}{one.outcome}, {_ended(one.ended_seq, one.ended_at)}"]
+        parts = [f"{which}{_OUTCOMES[one.outcome]}, {_ended(one.ended_seq, one.ended_at)}"]
         if one.remained:
             parts.append(f"remained: {_facts(one.remained)}")
         if one.why:
@@ -487,13 +514,14 @@ class _Paper:
         if one.evidence:
             yield from _wrapped(f"shown: {for_people(_facts(one.evidence))}", " " * 10, " " * 12)
 
-    # tables -----------------------------------------------------------------------------------------
+    # tables ---------------------------------------------------------------------------------
 
     def counts(self) -> Iterator[str]:
         """Yield every count."""
         yield from _heading("COUNTS")
         for one in self._record.counts:
             within = {True: "as expected", False: "NOT AS EXPECTED", None: "no expectation"}
+            held = f"{one.volume or 'unknown volume'} held {one.viable_cells or 'unknown cells'}"
             engineered = f", engineered {one.engineered}" if one.engineered else ""
             cd3 = f", CD3 {one.cd3}" if one.cd3 else ""
             yield from _entry(
@@ -501,8 +529,8 @@ class _Paper:
                 one.at,
                 for_people(
                     f"{one.sample} of {one.of or 'unknown'}: {one.viable_density} viable, "
-                    f"viability {one.viability}{cd3}{engineered}; {one.volume or 'unknown volume'} "
-                    f"held {one.viable_cells or 'unknown cells'}; result {one.result or 'unnumbered'}"
+                    f"viability {one.viability}{cd3}{engineered}; {held}; result "
+                    f"{one.result or 'unnumbered'}"
                 ),
             )
             if one.expected_density:
@@ -522,6 +550,20 @@ class _Paper:
         for one in self._record.yields:
             yield from _wrapped(_yield(one), "", "    ")
         yield from _none(self._record.yields)
+        if self._record.liquids:
+            yield ""
+            header = ("liquid moved in step", "asked", "by the pump", "", "by weight")
+            rows = [
+                (
+                    one.number + "".join(_TURNS.findall(one.path)),
+                    one.asked,
+                    one.moved,
+                    f"{one.percent} %" + ("" if one.within else " NOT WITHIN"),
+                    f"{one.weighed or '-'} ({one.acts_weighed} of {one.acts} acts)",
+                )
+                for one in self._record.liquids
+            ]
+            yield from _table(header, rows)
 
     def decisions(self) -> Iterator[str]:
         """Yield the ways taken."""
@@ -631,16 +673,18 @@ class _Paper:
             (
                 one.container,
                 one.recipe_name,
-                one.label,
                 one.volume,
-                one.place or "no place recorded",
-                " ".join(filter(None, (one.kit, one.port))),
-                "QUARANTINED" if one.quarantined else "",
+                one.place or "not recorded",
+                one.label,
+                "QUARANTINED"
+                if one.quarantined
+                else f"at {one.port}"
+                if one.port and "/" not in one.container
+                else "",
             )
             for one in self._record.containers
         ]
-        header = ("", "in the recipe", "label", "holds", "place", "joined to", "")
-        yield from _table(header, rows)
+        yield from _table(("", "in the recipe", "holds", "place", "label", "joined"), rows)
 
     def clearances(self) -> Iterator[str]:
         """Yield how units and places were given back."""
@@ -657,14 +701,20 @@ class _Paper:
     def traces(self) -> Iterator[str]:
         """Yield the sealed readings that belong to this record."""
         yield from _heading("TRACES OF READINGS")
-        for one in self._record.traces:
-            yield from _entry(
-                one.seq,
-                one.first,
-                f"to {_time(one.last)}: {one.equipment} {one.reading}, {one.samples} samples in "
-                f"{one.file}",
+        for name in dict.fromkeys(f"{one.equipment} {one.reading}" for one in self._record.traces):
+            chunks = [
+                one for one in self._record.traces if f"{one.equipment} {one.reading}" == name
+            ]
+            files = ", ".join(dict.fromkeys(one.file for one in chunks))
+            yield from _wrapped(
+                f"{name} in {files}, {_time(chunks[0].first)} to {_time(chunks[-1].last)}: first "
+                "sample of each chunk, samples, SHA-256",
+                "",
+                "    ",
             )
-            yield f"          SHA-256 {one.sha256}"
+            for one in chunks:
+                seq = f"[{one.seq}]"
+                yield f"  {seq:8} {_time(one.first)[:16]} {one.samples:5} {one.sha256}"
         yield from _none(self._record.traces)
 
     def signatures(self) -> Iterator[str]:
@@ -752,14 +802,14 @@ def _before_and_after(one: AttemptEntry) -> str:
     changes: list[str] = []
     for before, after in ((one.before, one.after), (one.evidence_before, one.evidence_after)):
         for name in dict.fromkeys((*before, *after)):
-            was, now = before.get(name, "?"), after.get(name, "?")
+            was, now = before.get(name, "not shown"), after.get(name, "not shown")
             words = name.replace("_", " ")
             changes.append(f"{words} {was or 'none'} -> {now or 'none'}")
     return f"evidence: {'; '.join(changes)}" if changes else ""
 
 
 def _facts(values: Mapping[str, str]) -> str:
-    return "; ".join(f"{name.replace('_', ' ')} {text}" for name, text in values.items())
+    return "; ".join(f"{name.replace('_', ' ')} {text or 'none'}" for name, text in values.items())
 
 
 def _time(at: Instant | None) -> str:
@@ -780,7 +830,7 @@ def _span(text: str) -> str:
         length = Duration.read(text)
     except ValueError:
         return text
-    left = abs(length.base)
+    left = (abs(length.base) + 500) // 1000 * 1000
     if left < minute.size:
         return text
     parts: list[str] = []
@@ -791,6 +841,17 @@ def _span(text: str) -> str:
     if left and len(parts) == 1 and parts[0].endswith("min"):
         parts.append(f"{left // 1000} s")
     return ("-" if length.base < 0 else "") + " ".join(parts)
+
+
+def for_people(text: str) -> str:
+    """Return ``text`` with cells in millions: ``4795.758 million cells``."""
+
+    def in_words(found: re.Match[str]) -> str:
+        count = Decimal(found[1])
+        millions = (count / 1_000_000).quantize(Decimal("0.001")).normalize()
+        return found[0] if count < _MILLION else f"{millions:f} million {found[2]}"
+
+    return _CELLS.sub(in_words, in_millions(text))
 
 
 def _heading(text: str) -> Iterator[str]:
@@ -815,12 +876,13 @@ def _pairs(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows in columns; a row too wide for the paper goes on in the next line."""
+    """Yield rows in columns; the last column goes on in the next line."""
     if not rows:
         yield "None."
         return
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    if sum(widths) + 2 * len(widths) > WIDTH:
+    indent = sum(widths[:-1]) + 2 * len(widths[:-1])
+    if indent > WIDTH - _LAST_COLUMN:
         for row in rows:
             named = [
                 f"{name} {cell}".strip() for name, cell in zip(header, row, strict=True) if cell
@@ -828,8 +890,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
             yield from _wrapped("; ".join(named), "", "    ")
         return
     for row in (header, *rows):
-        cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+        cells = zip(row[:-1], widths[:-1], strict=True)
+        before = "".join(f"{cell:{width}}  " for cell, width in cells)
+        yield from _wrapped(row[-1], before, " " * indent)
 
 
 def _wrapped(text: str, first: str, then: str) -> Iterator[str]:

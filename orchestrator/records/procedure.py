@@ -320,6 +320,8 @@ def in_texts(act: Mapping[str, Any]) -> dict[str, str]:
     """Return an act's own parameters as text, without what only the engine needs."""
     found: dict[str, str] = {}
     for name, value in act.items():
+        if name == "open" and value == []:
+            found[name] = "none"
         if name in _HOUSEKEEPING or value in (None, "", [], {}):
             continue
         if isinstance(value, list):

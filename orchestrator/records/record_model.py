@@ -501,6 +501,20 @@ class YieldEntry(Frozen):
     how: str
 
 
+class LiquidEntry(Frozen):
+    """What the pump was asked to move in a phase, what it moved, and what balances saw of it."""
+
+    number: str
+    path: str
+    asked: str
+    moved: str
+    percent: str
+    within: bool
+    weighed: str
+    acts: int
+    acts_weighed: int
+
+
 class LabelEntry(Frozen):
     """A label stuck on a container, and its scan back."""
 
@@ -630,6 +644,7 @@ class BatchRecord(Frozen):
     clearances: tuple[ClearanceEntry, ...]
     counts: tuple[CountEntry, ...]
     yields: tuple[YieldEntry, ...]
+    liquids: tuple[LiquidEntry, ...]
     labels: tuple[LabelEntry, ...]
     containers: tuple[ContainerEntry, ...]
     open_tasks: tuple[OpenTask, ...]

@@ -54,7 +54,9 @@ class RoomProcess:
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         self._socket.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
-        return json.loads(self._lines.readline())
+        answer = self._lines.readline()
+        assert answer, f"the room hung up at {do}"
+        return json.loads(answer)
 
     def hang_up(self) -> None:
         self._lines.close()

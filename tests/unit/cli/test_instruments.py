@@ -67,8 +67,8 @@ def test_an_arm_whose_teaching_disagrees_with_the_drawing_is_not_drawn(
 ) -> None:
     file = tmp_path / "cell.toml"
     text = CELL.read_text("utf-8")
-    assert "x = 1509\ny = 579" in text
-    file.write_text(text.replace("x = 1509\ny = 579", "x = 500\ny = 500"), encoding="utf-8")
+    assert "x = 2056\ny = 903" in text
+    file.write_text(text.replace("x = 2056\ny = 903", "x = 500\ny = 500"), encoding="utf-8")
     assert call(capsys, "draw", file, "--json").objects[0]["arms"] == []
 
 

@@ -78,7 +78,7 @@ def test_the_five_published_rows_outside_our_subset_are_refused(name: str) -> No
         ((1, 2), "tuple"),
         ({1, 2}, "set"),
         (b"a", "bytes"),
-        (object(), "object"),
+        pytest.param(object(), "object", id="an object"),
     ],
     ids=lambda case: repr(case)[:40] if not isinstance(case, int) else f"{case.bit_length()} bits",
 )

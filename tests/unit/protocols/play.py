@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from hw_mocks.scenario import Scenario, scenario_for
 from hw_mocks.technicians import HAND_WORK_S
-from hw_mocks.world import Counted, Donor
+from hw_mocks.world import Counted, Donor, ImpossibleError
 from orchestrator.kernel.measured import Amount, Calculated, Fixed
 from orchestrator.kernel.quantities import (
     Flow,
@@ -82,7 +82,7 @@ class Played:
             for part in self.recipe.body:
                 assert isinstance(part, UnitProcedure)
                 self._body(part.body, part.slug)
-        except HeldError as held:
+        except (HeldError, ImpossibleError) as held:
             self.held = str(held)
         return self
 
@@ -153,7 +153,8 @@ class Played:
         if self.skip(phase):
             return
         kind = phase.kind.partition("/")[0]
-        report = getattr(self, f"_{kind}")(phase) or {}
+        done: dict[str, str] | None = getattr(self, f"_{kind}")(phase)
+        report = done or {}
         for name, named in phase.measures.items():
             self.values[named] = report[name]
 

@@ -1,0 +1,459 @@
+"""Holds, stops, leases and faults on the thin path: what is told to rest rests, and once.
+
+The steps are the thin path's own; recipes put them side by side, one after the other or
+behind a hold. Expected: a stop reaches only what it names, nothing ends while an act
+runs, and what a crash cuts off is found by the next engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.phase_state import PhaseState
+from orchestrator.journal.events import AnyEvent, RecipeSubmitted
+from orchestrator.journal.journal import Recorded
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.quantities import hour, mL
+from orchestrator.kernel.tasks import Choice
+from orchestrator.phases.confirm import Confirm
+from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.recipe.model import (
+    Hold,
+    Lag,
+    Moment,
+    Operation,
+    Recipe,
+    Step,
+    Tier,
+    Together,
+    UnitProcedure,
+)
+from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation import thin
+from tests.simulation.thin import BATCH, KIT, TRANSFERRED, begin, thin_cell
+
+pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
+
+LONG_S = 200_000.0
+Seen = Callable[[Recorded[AnyEvent]], bool]
+VERIFY, CONNECT, TRANSFER = thin.thin_recipe().body[0].body[0].body  # type: ignore[union-attr]
+ASKED = Step(
+    slug="04-confirm",
+    name="Confirm",
+    phase=Confirm(
+        question="Is the vessel clear?",
+        choices=(Choice(name="yes", leads_to="it goes on"),),
+        second_person=False,
+        respond_within=1 * hour,
+        longest_hold=2 * hour,
+    ),
+)
+
+
+def _operation(slug: str, *body: Any) -> Operation:
+    return Operation(slug=slug, name=slug, body=body)
+
+
+def _procedure(slug: str, *body: Any) -> UnitProcedure:
+    return UnitProcedure(slug=slug, name=slug, body=body)
+
+
+def _recipe(*body: Any, lags: tuple[Lag, ...] = ()) -> Callable[[], Recipe]:
+    made = Recipe.written(
+        Recipe(title="Test", document="TEST-2", version="1", author="test", body=body, lags=lags)
+    )
+    return lambda: made
+
+
+def _pumping(recorded: Recorded[AnyEvent]) -> bool:
+    event = recorded.event
+    return (
+        event.kind == "attempt_intended"
+        and "03-transfer" in event.path
+        and event.asked["kind"] == "pump_volume"
+    )
+
+
+def _ten_seconds_after(engine: Engine, seen: Seen, act: Callable[[], Any]) -> None:
+    """Have somebody act once, ten seconds after something was recorded."""
+    done: list[int] = []
+
+    def look(recorded: Recorded[AnyEvent]) -> None:
+        if not done and seen(recorded):
+            done.append(recorded.seq)
+            engine.core.tasks.create_task(later())
+
+    async def later() -> None:
+        await asyncio.sleep(10)
+        await act()
+
+    engine.core.listeners.append(look)
+
+
+def _kinds(engine: Engine, *kinds: str) -> list[AnyEvent]:
+    return [
+        one.event for one in engine.core.journal.events() if not kinds or one.event.kind in kinds
+    ]
+
+
+def _vessel_mL(cell: EmulatedCell) -> float:  # noqa: N802 - mL is the unit's name
+    return cell.world.contents(f"{KIT}/vessel").volume_mL
+
+
+def _state(engine: Engine, path: str) -> PhaseState:
+    return engine.holds.state_of(BATCH, path)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Recipe]], None]:
+    """Have the thin cell's batch run another recipe."""
+    return lambda recipe: monkeypatch.setattr(thin, "thin_recipe", recipe)
+
+
+SIDE_BY_SIDE = _recipe(
+    _procedure("prep", _operation("p", VERIFY, CONNECT)),
+    Together(
+        slug="t",
+        unit_procedures=(
+            _procedure("a", _operation("x", TRANSFER)),
+            _procedure("b", _operation("y", ASKED)),
+        ),
+    ),
+)
+
+
+@pytest.mark.requirement("PRC-02")
+def test_stopping_one_unit_procedure_lets_its_sibling_end_its_act(
+    tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hw_mocks.technicians import Technician
+
+    answered = Technician._task
+
+    async def leave_questions(self: Technician, task: Any) -> None:
+        if task["work"] != "enter" and task["work"] != "decide":
+            await answered(self, task)
+
+    monkeypatch.setattr(Technician, "_task", leave_questions)
+    use(SIDE_BY_SIDE)
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            _ten_seconds_after(
+                engine,
+                _pumping,
+                lambda: cell.give(
+                    "supervisor", "stop", batch=BATCH, unit_procedure="t/b", why="not needed"
+                ),
+            )
+            await begin(engine)
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            batch = engine.core.state.batches[BATCH]
+            assert batch.status == "stopped"
+            assert _state(engine, "t/a") is PhaseState.COMPLETE
+            assert _state(engine, "t/b") is PhaseState.STOPPED
+            assert _vessel_mL(cell) == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+            assert not engine.core.state.attempts
+            assert not engine.core.state.leases
+            gone = [one for one in engine.core.state.tasks.values() if one.status == "withdrawn"]
+            assert gone, "the question nobody need answer still stands"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_a_stop_in_an_act_settles_it_before_the_batch_ends(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            _ten_seconds_after(
+                engine, _pumping, lambda: cell.give("supervisor", "stop", batch=BATCH, why="enough")
+            )
+            await begin(engine)
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert engine.core.state.batches[BATCH].status == "stopped"
+            assert not engine.core.state.attempts
+            assert _vessel_mL(cell) < TRANSFERRED.to(mL) - 5
+            kinds = [one.kind for one in _kinds(engine, "lease_released", "batch_ended")]
+            assert kinds[-1] == "batch_ended"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_an_abort_is_recorded_as_one(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            _ten_seconds_after(
+                engine, _pumping, lambda: cell.give("supervisor", "abort", batch=BATCH, why="fire")
+            )
+            await begin(engine)
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert engine.core.state.batches[BATCH].status == "aborted"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("died_at", ["batch_ended", "stopped"])
+def test_a_stopped_batch_ends_after_a_death(tmp_path: Path, died_at: str) -> None:
+    def is_it(recorded: Recorded[AnyEvent]) -> bool:
+        event = recorded.event
+        return event.kind == died_at or getattr(event, "trigger", "") == died_at
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            died = asyncio.get_running_loop().create_future()
+            async with cell.engine() as engine:
+
+                def look(recorded: Recorded[AnyEvent]) -> None:
+                    if is_it(recorded) and not died.done():
+                        cell.sever(engine)
+                        died.set_result(None)
+
+                engine.core.listeners.append(look)
+                _ten_seconds_after(
+                    engine, _pumping, lambda: cell.give("supervisor", "stop", batch=BATCH, why="so")
+                )
+                await begin(engine)
+                await asyncio.wait_for(died, LONG_S)
+            async with cell.engine() as engine:
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert engine.core.state.batches[BATCH].status == "stopped"
+                assert not engine.core.state.leases
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_a_hold_of_the_batch_reaches_the_unit_procedure_that_runs(tmp_path: Path, use: Any) -> None:
+    use(
+        _recipe(
+            _procedure("one", _operation("p", VERIFY, CONNECT)),
+            _procedure("two", _operation("x", TRANSFER)),
+        )
+    )
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            _ten_seconds_after(
+                engine, _pumping, lambda: cell.give("supervisor", "hold", batch=BATCH, why="wait")
+            )
+            await begin(engine)
+            await asyncio.sleep(LONG_S)
+            assert _state(engine, "two") is PhaseState.HELD
+            held_at = _vessel_mL(cell)
+            assert held_at < TRANSFERRED.to(mL) - 5
+            user = next(iter(engine.core.state.people))
+            for batch, part in ((BATCH, "tow"), (BATCH, "one"), (BatchId("B-9"), "")):
+                with pytest.raises(RefusedError):
+                    await engine.holds.command_all(batch, part, "hold", "misspelt", user)
+            await cell.give("supervisor", "restart", batch=BATCH, why="go on")
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert engine.core.state.batches[BATCH].status == "complete"
+            assert _vessel_mL(cell) == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("command", ["restart", "stop"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_recipes_hold_can_be_restarted_and_stopped(
+    tmp_path: Path, use: Any, command: str, dies: bool
+) -> None:
+    use(
+        _recipe(
+            _procedure(
+                "u",
+                _operation("p", VERIFY, CONNECT),
+                Hold(slug="look", reason="Look at the vessel"),
+                _operation("x", TRANSFER),
+            )
+        )
+    )
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                await begin(engine)
+                await asyncio.sleep(LONG_S)
+                assert _state(engine, "u") is PhaseState.HELD
+                if not dies:
+                    await _decided(cell, engine)
+            if dies:
+                async with cell.engine() as engine:
+                    await asyncio.sleep(60)
+                    await _decided(cell, engine)
+
+    async def _decided(cell: EmulatedCell, engine: Engine) -> None:
+        await cell.give("supervisor", command, batch=BATCH, why="seen")
+        await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+        how = "complete" if command == "restart" else "stopped"
+        assert engine.core.state.batches[BATCH].status == how
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_a_hold_arrives_while_a_question_waits(tmp_path: Path, use: Any) -> None:
+    use(_recipe(_procedure("u", _operation("p", VERIFY, ASKED))))
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            for technician in cell.technicians:
+                technician.is_on_duty = lambda _: engine.core.state.seq < 30
+            await begin(engine)
+            await engine.core.bells.until(
+                "news", lambda: any(one.work == "enter" or one.work == "decide"
+                                    for one in engine.core.state.tasks.values())
+            )
+            await cell.give("supervisor", "hold", batch=BATCH, why="wait")
+            await asyncio.sleep(1)
+            assert _state(engine, "u") is PhaseState.HELD
+            phase = engine.core.state.batches[BATCH].phases["u/p/04-confirm"]
+            assert phase.state is PhaseState.HELD
+
+    run_in_virtual_time(test())
+
+
+def test_an_unforeseen_error_stands_one_batch_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.phases.transfer import Transfer
+
+    right = Transfer.run
+
+    async def wrong(self: Transfer, outside: Any) -> Any:
+        raise ZeroDivisionError("a slip of the pen")
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            monkeypatch.setattr(Transfer, "run", wrong)
+            async with cell.engine() as engine:
+                await begin(engine)
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert "slip of the pen" in engine.core.state.batches[BATCH].broken
+                assert f"broken {BATCH}" in engine.core.state.alarms
+                await asyncio.sleep(3600)  # the host lives
+            monkeypatch.setattr(Transfer, "run", right)
+            async with cell.engine() as engine:
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert engine.core.state.batches[BATCH].status == "complete"
+                assert _vessel_mL(cell) == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_a_resumed_operation_keeps_its_lease(tmp_path: Path, use: Any) -> None:
+    use(
+        _recipe(
+            _procedure(
+                "u", _operation("one", VERIFY, CONNECT), _operation("two", TRANSFER)
+            )
+        )
+    )
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            died = asyncio.get_running_loop().create_future()
+            async with cell.engine() as engine:
+
+                def look(recorded: Recorded[AnyEvent]) -> None:
+                    if _pumping(recorded) and not died.done():
+                        cell.sever(engine)
+                        died.set_result(None)
+
+                engine.core.listeners.append(look)
+                await begin(engine)
+                await asyncio.wait_for(died, LONG_S)
+            async with cell.engine() as engine:
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert engine.core.state.batches[BATCH].status == "complete"
+                leases = _kinds(engine, "lease_granted", "lease_released")
+                assert [one.kind for one in leases] == ["lease_granted", "lease_released"] * 2
+
+    run_in_virtual_time(test())
+
+
+def test_one_who_waits_for_a_lease_and_is_stopped_waits_no_more(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            taken = engine.leases.take(
+                BATCH, thin.BATCH, (), least_time_left=None
+            ) if False else None
+            assert taken is None
+            await engine.core.record_for_host(
+                *thin.on_file(engine.core.clock.utc(), engine.core.cell.digest)
+            )
+            other = next(one for one in _kinds(engine, "batch_made"))
+            second = other.model_copy(update={"batch": BatchId("B-2")})
+            await engine.make_batch(second)  # type: ignore[arg-type]
+            await engine.start_batch(BATCH)
+            await asyncio.sleep(5)
+            await engine.start_batch(BatchId("B-2"))
+            await asyncio.sleep(5)
+            assert [one.batch for one in engine.core.state.waiters.values()] == ["B-2"]
+            await cell.give("supervisor", "stop", batch="B-2", why="not today")
+            await asyncio.wait_for(engine.ended(BatchId("B-2")), LONG_S)
+            assert not engine.core.state.waiters
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert engine.core.state.batches[BATCH].status == "complete"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize(("minimum", "maximum"), [(2 * hour, None), (None, 3 * hour)])
+def test_a_lag_bounds_the_time_between_two_steps(
+    tmp_path: Path, use: Any, minimum: Any, maximum: Any
+) -> None:
+    use(
+        _recipe(
+            _procedure("u", _operation("one", VERIFY, CONNECT, TRANSFER)),
+            lags=(
+                Lag(
+                    name="wash",
+                    from_event=Moment(path="u/one/01-verify", edge="end"),
+                    to_event=Moment(path="u/one/03-transfer", edge="start"),
+                    minimum=minimum,
+                    maximum=maximum,
+                    tier=Tier.BLOCK,
+                    source="set by site",
+                ),
+            ),
+        )
+    )
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            await begin(engine)
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            batch = engine.core.state.batches[BATCH]
+            assert batch.status == "complete"
+            lasted = batch.moments["start u/one/03-transfer"] - batch.moments["end u/one/01-verify"]
+            assert lasted >= (minimum or 0 * hour)
+            assert not engine.core.state.limits
+            assert not _kinds(engine, "limit_due")
+
+    run_in_virtual_time(test())
+
+
+def test_a_batch_is_started_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            await begin(engine)
+            for batch in (BATCH, BatchId("B-9")):
+                with pytest.raises(RefusedError):
+                    await engine.start_batch(batch)
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert len(_kinds(engine, "batch_started")) == 1
+            assert isinstance(_kinds(engine, "recipe_submitted")[0], RecipeSubmitted)
+
+    run_in_virtual_time(test())
