@@ -99,6 +99,10 @@ class Register(Protocol):
         """Return the batch that the container was bound to."""
         ...
 
+    def place_of_container(self, container: ContainerId) -> PlaceId | None:
+        """Return where the record has the container; None if it isn't known or it is joined."""
+        ...
+
     def is_quarantined(self, container: ContainerId) -> bool:
         """Return whether quality must decide before anybody touches it."""
         ...
@@ -190,6 +194,13 @@ class IdentityGate:
         if broken is not None:
             raise IdentityRefusedError(
                 where, why=BREAKS[broken], do_next=f"Scan {proof.container} at {place}"
+            )
+        stands_at = self._register.place_of_container(proof.container)
+        if stands_at is not None and stands_at != place:
+            raise IdentityRefusedError(
+                where,
+                why=f"by the record it is at {stands_at}",
+                do_next=f"Scan {proof.container} at {place}",
             )
         self._refuse_unfit(proof.container, place, where)
         return ProvenContainer(

@@ -16,7 +16,7 @@ from hw_mocks.emulator import Emulator
 from hw_mocks.models import MODELS
 from hw_mocks.world.world import World
 
-RACK_HOLDS = 50
+RACK_HOLDS = 500
 """Bags and tubes that the rack beside a station has room for. Assumed."""
 
 

@@ -71,6 +71,7 @@ class SerialScanner:
         )
         self._read_within_s = sheet_of(SHEET).figure("read_within", Duration).to(second)
         self._asked: asyncio.Future[bytes] | None = None
+        self._one_label_at_a_time = asyncio.Lock()
 
     @property
     def equipment(self) -> EquipmentId:
@@ -123,14 +124,16 @@ class SerialScanner:
             raise not_offered(self._equipment, reading.kind)
         if self._line.closed:
             raise self._gone()
-        assert self._asked is None, f"{self._equipment}: asked for two labels at once"
-        self._asked = asyncio.get_running_loop().create_future()
-        try:
-            scanned = await (self._by_trigger() if self._settings.triggered else self._asked)
-        except LineClosedError as closed:
-            raise self._gone() from closed
-        finally:
-            self._asked = None
+        async with self._one_label_at_a_time:
+            if self._line.closed:
+                raise self._gone()
+            self._asked = asyncio.get_running_loop().create_future()
+            try:
+                scanned = await (self._by_trigger() if self._settings.triggered else self._asked)
+            except LineClosedError as closed:
+                raise self._gone() from closed
+            finally:
+                self._asked = None
         return self._readable(scanned)
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
+from devices.interfaces.valves import ValvesOpen
 from devices.interfaces.weighing import Weight
 from orchestrator.kernel.acts import (
     Act,
@@ -56,12 +57,17 @@ class PumpVolume(Act):
     forward: bool = Field(description="Forward is from the kit's ports to its vessel side")
     source: ContainerId
     target: ContainerId
+    open: tuple[str, ...] = Field(default=(), description="The path's valves, alphabetically")
     weighed: tuple[Weighed, ...] = ()
 
     def touches(self) -> tuple[ContainerId, ...]:
         return (self.source, self.target)
 
     def evidence(self) -> tuple[Reading, ...]:
+        path = (ValvesOpen(unit=self.unit),) if self.open else ()
+        return (*self._weights(), *path)
+
+    def _weights(self) -> tuple[Weight, ...]:
         return tuple(Weight(unit=self.unit, part=one.part) for one in self.weighed)
 
     def judge(self, report: EffectReport, before: Facts, after: Facts) -> EffectReport:
@@ -97,7 +103,7 @@ class PumpVolume(Act):
     def _weighed_volume(self, before: Facts, after: Facts) -> Volume | None:
         """Return the mean of what the balances saw pass, at 1 g/mL, or None without a balance."""
         changes: list[int] = []
-        for one, reading in zip(self.weighed, self.evidence(), strict=True):
+        for one, reading in zip(self.weighed, self._weights(), strict=True):
             name = evidence_name(reading)
             if name not in before or name not in after:
                 return None

@@ -7,6 +7,7 @@ that moves them and the daemon that is joined.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import tomllib
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from typing import Annotated
 import typer
 
 from hw_mocks.room import Room, furnish
+from hw_mocks.scenario import scenario_for
 from hw_mocks.wired_room import Hand, wired_room
 from hw_mocks.world.world import World
 from orchestrator.cli.cells import load
 from orchestrator.cli.folders import made_folder
 from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, data_folder
-from orchestrator.cli.printing import say, say_json
+from orchestrator.cli.printing import say, say_json, tell
+from orchestrator.cli.recipes import written_recipe
 from orchestrator.console.client import ConsoleClient
 from orchestrator.process_cell.emulated_people import TECHNICIANS, person
 from orchestrator.virtual_time import ClockAuthority, run_room
@@ -36,6 +39,13 @@ def run(
     cell: Annotated[Path, typer.Argument(metavar="CELL", help="The process cell file")],
     data: DataFolder = None,
     seed: Annotated[int, typer.Option(help="Of the room's chance")] = 1,
+    protocol: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="P.py",
+            help="Bring what one batch of it needs: a donor, material, kits; may be repeated",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an emulated cell, its people and its clock until it is stopped (Ctrl-C).
@@ -44,12 +54,23 @@ def run(
     them. Without a daemon the room stands still. With --json one object with room and wires
     once they are there.
     """
-    hold_room(cell, data_folder(data), seed=seed, as_json=as_json)
+    config = load(cell).config
+    scenarios = [
+        scenario_for(json.loads(written_recipe(path, config).content), seed=seed, batch=number)
+        for number, path in enumerate(protocol or (), start=1)
+    ]
+    for scenario in scenarios:
+        for note in scenario.notes:
+            tell(note)
+
+    def bring(world: World) -> None:
+        for scenario in scenarios:
+            scenario.bring_into(world)
+
+    hold_room(cell, data_folder(data), seed=seed, as_json=as_json, bring=bring)
 
 
-def hold_room(
-    cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Bring | None = None
-) -> None:
+def hold_room(cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Bring) -> None:
     """Run the room in ``folder`` until it is told to end."""
     loaded = load(cell)
     if not loaded.config.emulated:
@@ -65,8 +86,7 @@ def hold_room(
         loop = asyncio.get_running_loop()
         world = World(loop.time, seed)
         furnish(world, table)
-        if bring is not None:
-            bring(world)
+        bring(world)
         await _until_told(folder, Room(world, table), clock, as_json=as_json)
 
     run_room(main, socket_path=folder / CLOCK)

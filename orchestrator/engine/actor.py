@@ -91,6 +91,7 @@ class Actor:
     def __init__(self, core: Core, alarms: Alarms) -> None:
         self._core = core
         self._alarms = alarms
+        self._recognised: set[str] = set()
 
     async def carry_out(
         self, phase: ActingPhase, number: int, act: Act, proven: tuple[ProvenContainer, ...]
@@ -148,7 +149,9 @@ class Actor:
         core = self._core
         proofs = await phase.fresh_proofs(number, proven)
         try:
+            await self._recognise(phase, module, unit)
             standing = await driver.standing()
+            around = await self._around(module, unit)
             evidence = await self._evidence(rest, unit)
             inputs = await self._inputs(unit)
         except ProcessError as silent:
@@ -166,12 +169,17 @@ class Actor:
             proven=proofs,
             standing=standing,
             only_acts_change=driver.only_acts_change,
+            around=around,
+            evidence=evidence,
             inputs=inputs,
             now=core.clock.utc(),
+            cell=core.cell.config,
         )
         refused = refusals(permit)
         if refused:
-            await self._note_outside_acts(module.equipment, driver, standing)
+            await self._note_outside_acts(module.equipment, standing, driver.only_acts_change)
+            for equipment, (shown, only_acts_change) in around.items():
+                await self._note_outside_acts(EquipmentId(equipment), shown, only_acts_change)
             await core.record(
                 phase.batch,
                 ActRefused(batch=phase.batch, path=phase.path, word=number, refusals=refused),
@@ -374,13 +382,57 @@ class Actor:
             batch=phase.batch,
         )
 
+    async def _recognise(self, phase: ActingPhase, module: Module, unit: Unit) -> None:
+        """Compare serial numbers with the cell file and the record, once in each run (H6).
+
+        An exchanged instrument counts as an act from outside: nothing is done with it.
+        """
+        config = self._core.cell.config
+        blocks = (config.by_equipment[equipment] for equipment, _ in unit.watched)
+        for one in (module, *unit.modules, *blocks):
+            if one.equipment in self._recognised:
+                continue
+            identity = await self._core.drivers[one.equipment].identify()
+            self._recognised.add(one.equipment)
+            known = self._core.state.equipment.get(one.equipment)
+            for name, expected, shown in (
+                ("serial", one.serial, identity.serial),
+                ("serial", known.serial if known else "", identity.serial),
+                ("model", known.model if known else "", identity.model),
+            ):
+                if known is None or not expected or not shown or expected == shown:
+                    continue
+                await self._core.record_for_host(
+                    OutsideActSeen(equipment=one.equipment, value=name, was=expected, seen=shown)
+                )
+                await self._alarms.raise_alarm(
+                    f"exchanged {one.equipment}",
+                    tier="block",
+                    cause=f"{one.equipment} shows the {name} {shown}; {expected} is expected",
+                    consequence="Nothing is done with it",
+                    action="Check which instrument is on which line, and look at it",
+                    batch=phase.batch,
+                )
+
+    async def _around(self, module: Module, unit: Unit) -> dict[str, tuple[Standing, Facts]]:
+        """Read what the unit's other instruments show, where only acts may change it."""
+        found: dict[str, tuple[Standing, Facts]] = {}
+        if module.capability == "hands":
+            return found
+        for other in unit.modules:
+            driver = self._core.drivers[other.equipment]
+            busy = self._core.lock_of(other.equipment).locked()
+            if other is not module and driver.only_acts_change and not busy:
+                found[str(other.equipment)] = await driver.standing(), driver.only_acts_change
+        return found
+
     async def _note_outside_acts(
-        self, equipment: EquipmentId, driver: Driver, standing: Standing
+        self, equipment: EquipmentId, standing: Standing, only_acts_change: Facts
     ) -> None:
         known = self._core.state.equipment.get(equipment)
         if known is None:
             return
-        for name, was, seen in differences(known.values, standing.values, driver.only_acts_change):
+        for name, was, seen in differences(known.values, standing.values, only_acts_change):
             await self._core.record_for_host(
                 OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
             )

@@ -69,7 +69,8 @@ def _pumped(
     target = state.containers[act["target"]]
     source.volume_nl -= moved
     target.volume_nl += moved
-    target.coi = target.coi or source.coi
+    if source.port != "flush":  # buffer carries nobody's cells
+        target.coi = target.coi or source.coi
     if source.opened_at is None:
         source.opened_at = at.at
     lot = state.lots.get(source.lot)

@@ -29,6 +29,10 @@ class FoldedRegister:
         batch = self._state.containers[container].batch
         return BatchId(batch) if batch else None
 
+    def place_of_container(self, container: ContainerId) -> PlaceId | None:
+        known = self._state.containers[container]
+        return None if known.kit or not known.place else PlaceId(known.place)
+
     def is_quarantined(self, container: ContainerId) -> bool:
         return bool(self._state.containers[container].quarantined)
 

@@ -58,6 +58,7 @@ async def move_liquid(
             forward=source_at not in SIDE_B,
             source=source,
             target=target,
+            open=tuple(sorted((source_at, target_at))),
             weighed=tuple(weighed),
             longest=pumping_time(volume, flow) + PUMP_MARGIN,
             on_interruption=on_interruption,

@@ -134,6 +134,7 @@ def simulate(
     cell_file: Path = REFERENCE_CELL,
     seed: int,
     donor: Donor | None = None,
+    ordered: Mapping[str, str] | None = None,
     start: Instant | None = None,
     told: Told | None = None,
 ) -> Outcome:
@@ -145,20 +146,21 @@ def simulate(
         cell_file: The process cell, emulated.
         seed: Decides on the donor and on all chance.
         donor: Instead of the one that the seed gives.
+        ordered: What the order states, by name; the middle of its range where it is silent.
         start: When the room's time begins.
         told: Is told of each event as it is recorded.
     """
-    running = _simulated(recipe, folder, cell_file, seed, donor, told or (lambda _: None))
+    scenario = scenario_for(json.loads(recipe.content), seed=seed, donor=donor, ordered=ordered)
+    running = _simulated(recipe, folder, cell_file, seed, scenario, told or (lambda _: None))
     if start is None:
         return run_in_virtual_time(running)
     return run_in_virtual_time(running, start=start)
 
 
 async def _simulated(
-    recipe: Recipe, folder: Path, cell_file: Path, seed: int, donor: Donor | None, told: Told
+    recipe: Recipe, folder: Path, cell_file: Path, seed: int, scenario: Scenario, told: Told
 ) -> Outcome:
     batch = BatchId("B-001")
-    scenario = scenario_for(json.loads(recipe.content), seed=seed, donor=donor)
     outcome: list[Outcome] = []
     async with emulated_cell(folder, cell_file, seed=seed) as cell:
         scenario.bring_into(cell.world)

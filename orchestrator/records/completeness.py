@@ -111,7 +111,7 @@ def _checked(record: BatchRecord) -> Iterator[str]:
                 if attempt.verified_by and attempt.verified_by == attempt.performed_by:
                     yield f"{attempt.command}: performed and verified by one person"
     for by, steps in sorted(own.items()):
-        yield f"{by} verified what {by} performed in part: {', '.join(steps)}"
+        yield f"{by} verified, and had performed a part of: {', '.join(steps)}"
 
 
 def _acts_settled(record: BatchRecord) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hw_mocks.emulator import Moment
+from orchestrator.engine.engine import Engine
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
@@ -25,10 +26,8 @@ DEAD_S = (0.0, 20.0, 3600.0)
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
 
 
-async def _die_and_resume(
-    cell: EmulatedCell, *, at_event: int = 0, at_moment: str = "", dead_s: float
-) -> int:
-    events = 0
+async def _run_until(cell: EmulatedCell, *, at_event: int = 0, at_moment: str = "") -> int:
+    """Run an engine till it dies or its batch has ended; return how many events it knows."""
     died = asyncio.get_running_loop().create_future()
 
     async with cell.engine() as engine:
@@ -38,25 +37,47 @@ async def _die_and_resume(
                 cell.sever(engine)
                 died.set_result(None)
 
+        if engine.core.state.seq >= at_event > 0:
+            die()
+
         engine.core.listeners.append(lambda recorded: die() if recorded.seq == at_event else None)
         for emulator in cell.room.emulators.values():
             emulator.on_moment = lambda equipment, moment, request: (
                 die() if f"{equipment} {moment}" == at_moment else None
             )
-        await begin(engine)
-        ended = asyncio.ensure_future(engine.ended(BATCH))
-        await asyncio.wait({died, ended}, return_when=asyncio.FIRST_COMPLETED)
-        events = engine.core.state.seq
-        ended.cancel()
+        going = asyncio.ensure_future(_go_to_the_end(engine))
+        await asyncio.wait({died, going}, return_when=asyncio.FIRST_COMPLETED)
+        going.cancel()
     for emulator in cell.room.emulators.values():
         emulator.on_moment = None
-    if not died.done():
-        return events
+    return engine.core.state.seq
+
+
+async def _go_to_the_end(engine: Engine) -> None:
+    batch = engine.core.state.batches.get(BATCH)
+    if batch is None:
+        await begin(engine)
+    elif batch.status == "made":
+        await engine.start_batch(BATCH)  # the order to start died with the engine
+    await engine.ended(BATCH)
+
+
+async def _die_and_resume(
+    cell: EmulatedCell,
+    *,
+    at_event: int = 0,
+    at_moment: str = "",
+    again_after: int = 0,
+    dead_s: float,
+) -> int:
+    """Die once, and once more so many events later; return the number of events at first."""
+    events = await _run_until(cell, at_event=at_event, at_moment=at_moment)
     await asyncio.sleep(dead_s)
+    if again_after:
+        await _run_until(cell, at_event=events + again_after)
+        await asyncio.sleep(dead_s)
     async with cell.engine() as engine:
-        if engine.core.state.batches[BATCH].status == "made":
-            await engine.start_batch(BATCH)  # the order to start died with the engine
-        await engine.ended(BATCH)
+        await _go_to_the_end(engine)
         assert engine.core.state.batches[BATCH].status == "complete"
     return events
 
@@ -74,8 +95,21 @@ def _assert_moved_once(cell: EmulatedCell, where: str) -> None:
 def test_dying_at_any_event_moves_every_millilitre_once(tmp_path: Path, dead_s: float) -> None:
     events = run_in_virtual_time(_count(tmp_path / "dry"))
     assert events > 40, "the thin path lost most of its events; is it still attached?"
-    for at in range(30, events + 1):
+    first = 30 + DEAD_S.index(dead_s)
+    for at in range(first, events + 1, len(DEAD_S)):  # each event with one of the pauses
         run_in_virtual_time(_one(tmp_path / f"{at}", at_event=at, dead_s=dead_s))
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize(("each", "again_after"), [(5, 5), (4, 9), (7, 13)])
+def test_dying_twice_moves_every_millilitre_once(
+    tmp_path: Path, each: int, again_after: int
+) -> None:
+    events = run_in_virtual_time(_count(tmp_path / "dry"))
+    for at in range(30, events + 1, each):
+        run_in_virtual_time(
+            _one(tmp_path / f"{at}", at_event=at, again_after=again_after, dead_s=20.0)
+        )
 
 
 @pytest.mark.requirement("PRC-09")
@@ -99,7 +133,13 @@ async def _count(folder: Path) -> int:
         return await _die_and_resume(cell, dead_s=0)
 
 
-async def _one(folder: Path, *, at_event: int = 0, at_moment: str = "", dead_s: float) -> None:
+async def _one(
+    folder: Path, *, at_event: int = 0, at_moment: str = "", again_after: int = 0, dead_s: float
+) -> None:
     async with thin_cell(folder) as cell:
-        await _die_and_resume(cell, at_event=at_event, at_moment=at_moment, dead_s=dead_s)
-        _assert_moved_once(cell, f"event {at_event} {at_moment}, dead for {dead_s} s")
+        await _die_and_resume(
+            cell, at_event=at_event, at_moment=at_moment, again_after=again_after, dead_s=dead_s
+        )
+        _assert_moved_once(
+            cell, f"event {at_event} {at_moment} and {again_after} later, dead for {dead_s} s"
+        )

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_room_is_asked_line_by_line_and_refuses_in_words(tmp_path: Path) -> No
         assert room.ask("look")["digest"] != before["digest"]
         assert room.ask("plant", equipment="P1", fault="swallowed") == {"planted": "P1"}
         assert room.ask("power_cycle", equipment="V1") == {"cycled": "V1"}
-        for request, why in (
+        refused: tuple[tuple[dict[str, Any], str], ...] = (
             ({"do": "dance"}, "there is no such request"),
             ({"do": "contents", "container": "C-9"}, "no container C-9"),
             ({"do": "plant", "equipment": "P1", "fault": "gone"}, "known: swallowed"),
@@ -102,7 +103,8 @@ def test_a_room_is_asked_line_by_line_and_refuses_in_words(tmp_path: Path) -> No
             ({"do": "advance", "seconds": -1}, "isn't negative"),
             ({"do": "kill_at", "equipment": "P1", "moment": "noon", "pid": 1}, "known: arriving"),
             ({"do": "kill_at", "equipment": "P1", "moment": "ended", "pid": 1}, "that it started"),
-        ):
+        )
+        for request, why in refused:
             assert why in room.ask(**request)["error"]["why"]
 
 

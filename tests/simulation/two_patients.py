@@ -173,14 +173,19 @@ def _at_ports(recipe: Recipe, step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _passing(recipe: Recipe, path: str, thing: str) -> list[Step]:
-    """Return the next step in which liquid passes from or into ``thing``, if there is one."""
+    """Return the next step in which cells could pass from or into ``thing``, if there is one."""
+    inner = {part: kit.vessel for kit in recipe.kits for part in (*kit.places, kit.name)}
+    wanted = inner.get(thing, thing)
+    vessels = set(inner.values())
     later = False
     for at, step in recipe.steps():
-        if later and not isinstance(step.phase, Connect):
-            for touch in step.phase.claims().touches:
-                passes = touch.how in (Contact.DRAWS, Contact.RECEIVES)
-                if touch.container == thing and passes:
-                    return [step]
+        touches = step.phase.claims().touches
+        drawn = {one.container for one in touches if one.how is Contact.DRAWS}
+        filled = {one.container for one in touches if one.how is Contact.RECEIVES}
+        passes = wanted in drawn or (wanted in filled and (wanted in vessels or drawn & vessels))
+        is_apart = thing != wanted or not step.phase.kind.startswith("sample")
+        if later and passes and is_apart and not isinstance(step.phase, Connect):
+            return [step]
         later = later or at == path
     return []
 

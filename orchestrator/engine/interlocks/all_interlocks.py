@@ -12,8 +12,11 @@ from orchestrator.engine.interlocks.lease import lease
 from orchestrator.engine.interlocks.limits import limits
 from orchestrator.engine.interlocks.material import material
 from orchestrator.engine.interlocks.mode import mode
+from orchestrator.engine.interlocks.occupancy_and_joints import occupancy_and_joints
 from orchestrator.engine.interlocks.outside_act import outside_act
+from orchestrator.engine.interlocks.path import path
 from orchestrator.engine.interlocks.permit import Interlock, Permit
+from orchestrator.engine.interlocks.shared_climate import shared_climate
 
 INTERLOCKS: Final[tuple[Interlock, ...]] = (
     identity,
@@ -21,6 +24,9 @@ INTERLOCKS: Final[tuple[Interlock, ...]] = (
     mode,
     lease,
     material,
+    occupancy_and_joints,
+    path,
+    shared_climate,
     limits,
     calibration,
     freshness,

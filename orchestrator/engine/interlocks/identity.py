@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chain_of_identity.gate import BREAKS
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.materials import SHARED
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.kernel.identifiers import ContainerId
 
@@ -11,8 +12,8 @@ from orchestrator.kernel.identifiers import ContainerId
 def identity(permit: Permit) -> str | None:
     """Refuse unless every touched container of a patient has an unbroken proof.
 
-    A kit's proof covers the containers that are part of it. Reagents and empty tubes have
-    no patient and need none; once bound to a batch they must be this batch's.
+    A kit's proof covers the containers that are part of it. Reagents and tubes need none
+    while they are nobody's; once a patient's cells are in them they do.
     """
     register: FoldedRegister | None = None
     for name in permit.act.touches():
@@ -25,7 +26,7 @@ def identity(permit: Permit) -> str | None:
             return f"{name} belongs to another patient"
         if container.quarantined:
             return f"{name} is in quarantine: {container.quarantined}"
-        if container.what in ("reagent", "sample_tube"):
+        if container.what in SHARED and not container.coi:
             continue
         covered_by = container.kit if container.what == "kit" and container.kit else name
         proof = next((one for one in permit.proven if one.container in (name, covered_by)), None)

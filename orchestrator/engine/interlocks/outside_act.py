@@ -9,17 +9,19 @@ from orchestrator.kernel.acts import Facts
 
 
 def outside_act(permit: Permit) -> str | None:
-    """Refuse after somebody acted at the device's own panel, until a person has looked."""
-    known = permit.state.equipment.get(permit.module.equipment)
-    if known is None:
-        return f"{permit.module.equipment} hasn't shown itself since the start"
-    if known.outside:
-        seen = "; ".join(f"{name} {what}" for name, what in sorted(known.outside.items()))
-        return f"{permit.module.equipment} was acted on from outside: {seen}"
-    strayed = differences(known.values, permit.standing.values, permit.only_acts_change)
-    if strayed:
-        name, was, seen = strayed[0]
-        return f"{permit.module.equipment} shows {name} {seen}; no act explains it (was {was})"
+    """Refuse after somebody acted at a panel of the unit, until a person has looked."""
+    own = {str(permit.module.equipment): (permit.standing, permit.only_acts_change)}
+    for equipment, (standing, only_acts_change) in {**own, **permit.around}.items():
+        known = permit.state.equipment.get(equipment)
+        if known is None:
+            return f"{equipment} hasn't shown itself since the start"
+        if known.outside:
+            seen = "; ".join(f"{name} {what}" for name, what in sorted(known.outside.items()))
+            return f"{equipment} was acted on from outside: {seen}"
+        strayed = differences(known.values, standing.values, only_acts_change)
+        if strayed:
+            name, was, seen = strayed[0]
+            return f"{equipment} shows {name} {seen}; no act explains it (was {was})"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chain_of_identity.gate import ProvenContainer
@@ -10,7 +10,7 @@ from devices.interfaces.driver import Standing
 from orchestrator.engine.state import BatchState, HostState
 from orchestrator.kernel.acts import Act, Facts
 from orchestrator.kernel.instants import Instant
-from orchestrator.process_cell.config import Module, Unit
+from orchestrator.process_cell.config import CellConfig, Module, Unit
 
 
 @dataclass(slots=True)
@@ -28,8 +28,12 @@ class Permit:
     proven: tuple[ProvenContainer, ...]
     standing: Standing
     only_acts_change: Facts
+    around: Mapping[str, tuple[Standing, Facts]]
+    """The unit's other instruments: what each shows, and what only acts may change of it."""
+    evidence: Facts
     inputs: Facts
     now: Instant
+    cell: CellConfig
 
 
 Interlock = Callable[[Permit], str | None]

@@ -10,14 +10,24 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from hw_mocks.technicians import Slips
+from orchestrator.journal.events import (
+    AttemptReconciled,
+    AttemptUncertain,
+    DeviationClosed,
+    DeviationOpened,
+    Signed,
+    StateChanged,
+)
 from orchestrator.journal.verify import Verdict
 from orchestrator.kernel.canonical import canonical
 from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, UserId
+from orchestrator.kernel.instants import Instant
 from orchestrator.records.batch_history import ANOTHER, StoredEvents, history_of
 from orchestrator.records.batch_record import BatchRecord, batch_record, record_of_history
 from orchestrator.records.completeness import RULES, open_items
@@ -208,6 +218,50 @@ def test_an_act_in_doubt_stands_open_with_what_it_asked() -> None:
     items = {one.item for one in record.open}
     assert {"acts", "phases", "end of the batch", "clocks", "alarms", "tasks"} <= items
     assert "P1: pump volume" in on_paper(record)
+
+
+@pytest.mark.requirement("BRR-05")
+def test_a_doubt_a_hold_and_a_deviation_are_told_with_how_they_ended() -> None:
+    batch, path = BatchId("B-1"), PhasePath("move/once/02-verify")
+    command = CommandId("B-1/move#1.1")
+
+    def change(trigger: str, why: str) -> StateChanged:
+        return StateChanged(batch=batch, path=path, trigger=trigger, why=why)
+
+    def signed(user: str, meaning: Literal["performed", "verified", "approved"]) -> Signed:
+        return Signed(
+            signer=UserId(user), printed_name=user, meaning=meaning, signed_digest="0" * 64,
+            signed_at=Instant.read("2026-11-23T10:00:00.000000Z"), reason="seen on the scale",
+        )  # fmt: skip
+
+    story = [
+        *a_story(),
+        AttemptUncertain(batch=batch, command=command, why="no reply"),
+        change("hold", "pump_volume in doubt"),
+        change("held", ""),
+        AttemptReconciled(
+            batch=batch, command=command, verdict="nothing",
+            signatures=(signed("U-2", "performed"), signed("U-3", "verified")),
+        ),
+        change("restart", "two people decided"),
+        change("restarted", ""),
+        DeviationOpened(deviation="D-1", batch=batch, path=path, text="late by an hour"),
+        DeviationClosed(deviation="D-1", signature=signed("U-4", "approved")),
+    ]  # fmt: skip
+    record = record_of_history(history_of(StoredEvents(_diary(story).events, ""), "B-1"), SOUND)
+    (reconciled,) = record.reconciliations
+    assert (reconciled.doubt, reconciled.verdict) == ("no reply", "nothing")
+    assert [one.signer for one in reconciled.signatures] == ["U-2", "U-3"]
+    (hold,) = record.holds
+    assert (hold.why, hold.ended) == ("pump_volume in doubt", "restart: two people decided")
+    assert hold.until is not None
+    (deviation,) = record.deviations
+    assert deviation.closed is not None
+    assert deviation.closed.signer == "U-4"
+    assert not {"deviations", "holds", "reconciliations"} & {one.item for one in record.open}
+    paper = on_paper(record)
+    assert "in doubt because no reply" in paper
+    assert "late by an hour" in paper
 
 
 def test_reports_are_made_on_paper_in_json_and_into_a_file(
