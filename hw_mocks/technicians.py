@@ -8,6 +8,7 @@ was expected. What they get wrong is planted by a test in ``Slips``.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -35,7 +36,7 @@ HAND_WORK_S: Final[Mapping[str, float]] = {
     "draw_sample": 120,
     "load_counter": 60,
     "unload_counter": 60,
-    "select_magnetically": 4 * 3600,  # process.md 7, row 3: 4 to 6 h with thaw and wash
+    "select_magnetically": 1800,
     "apply_label": 60,
     "load": 120,
     "store": 180,
@@ -44,7 +45,13 @@ HAND_WORK_S: Final[Mapping[str, float]] = {
     "discard": 60,
     "clear_line": 900,
 }
-"""How long hand work takes. Assumed, but for the selection."""
+"""How long hand work takes. Assumed."""
+
+BOX_RUNS_S: Final[Mapping[str, float]] = {"select_magnetically": 3.5 * 3600}
+"""How long a closed box then runs by itself. A selection is 4 to 6 h in all (S29)."""
+
+OFF_DUTY_LOOK_S: Final = 600.0
+"""How late a person's shift may begin. Assumed."""
 
 GONE: Final = (OSError, IntegrityError, FailedError)
 """What a console raises when its daemon isn't there any more."""
@@ -57,6 +64,10 @@ LOOK_S: Final = 60.0
 
 SCAN_S: Final = 15.0
 """How long a person takes to find and scan a label. Assumed."""
+
+
+STAY: Final = re.compile(r"\bfor the next (?P<hours>\d+) h\b")
+"""How a question asks people whether they stay."""
 
 
 @dataclass(slots=True)
@@ -92,17 +103,20 @@ class Technician:
     is_on_duty: Callable[[float], bool] = lambda _: True
     _requests: int = 0
     _version: int = -1
+    _at_a_box: set[str] = field(default_factory=set[str])
     _seen: dict[str, int] = field(default_factory=dict[str, int])
     """The event after which a task was last seen, where that is newer than the screen."""
 
     async def work(self) -> None:
         """Do what is to be done, for ever."""
-        while True:
-            shown = await self._look()
-            if not self.is_on_duty(asyncio.get_running_loop().time()):
-                await asyncio.sleep(600)
-                continue
-            await self._one_round(shown)
+        async with asyncio.TaskGroup() as boxes:
+            while True:
+                shown = await self._look()
+                if self.is_on_duty(asyncio.get_running_loop().time()):
+                    await self._one_round(shown, boxes)
+                else:
+                    await asyncio.sleep(OFF_DUTY_LOOK_S)
+                    self._version = -1
 
     async def _look(self) -> Mapping[str, Any]:
         """Return what is to be done, as soon as something is new on the screen."""
@@ -125,33 +139,50 @@ class Technician:
             self.console = None
             self._version = -1
 
-    async def _one_round(self, shown: Mapping[str, Any]) -> None:
+    async def _one_round(self, shown: Mapping[str, Any], boxes: asyncio.TaskGroup) -> None:
+        """Scan what is asked for, do one thing, and look again: the screen has changed by then."""
         for scan in shown["scans"]:
             await self._scan(scan)
-        for task in shown["tasks"]:
+        for task in sorted(shown["tasks"], key=_urgency):
             try:
-                await self._task(task)
+                did = await self._task(task, boxes)
             except RefusedError:
                 continue  # somebody else was quicker
+            if did:
+                self._version = -1
+                return
 
-    async def _task(self, task: Mapping[str, Any]) -> None:
+    async def _task(self, task: Mapping[str, Any], boxes: asyncio.TaskGroup) -> bool:
+        """Return whether there was something for this person to do."""
+        if not self._can_stay(str(task["text"])):
+            return False
         if task["status"] == "reported" and task["second_person"]:
-            if task["reported_by"] != self.name:
-                await self._verify(task)
-            return
+            if task["reported_by"] == self.name:
+                return False
+            await self._verify(task)
+            return True
         if task["status"] == "taken" and task["taken_by"] != self.name:
-            return
+            return False
         if task["status"] not in ("offered", "taken"):
-            return
+            return False
         match task["work"]:
             case "do":
-                await self._do(task)
+                return await self._do(task, boxes)
             case "verify":
                 await self._give("verify_task", task=task["task"])
             case "enter" | "decide":
                 await self._answer(task)
             case other:
                 raise AssertionError(f"no technician knows the work {other!r}")
+        return True
+
+    def _can_stay(self, asked: str) -> bool:
+        """Return whether this person's shift lasts as long as a question asks people to stay."""
+        stay = STAY.search(asked)
+        now_s = asyncio.get_running_loop().time()
+        return stay is None or all(
+            self.is_on_duty(now_s + hour * 3600) for hour in range(int(stay["hours"]) + 1)
+        )
 
     async def _verify(self, task: Mapping[str, Any]) -> None:
         await asyncio.sleep(LOOK_S)
@@ -169,19 +200,38 @@ class Technician:
         )
         await self._give("reconcile", task=task["task"], verdict=verdict, done=done)
 
-    async def _do(self, task: Mapping[str, Any]) -> None:
-        if not self._may_join_in(f"{task['batch']}/{task['path']}"):
-            return
+    async def _do(self, task: Mapping[str, Any], boxes: asyncio.TaskGroup) -> bool:
+        name = str(task["task"])
+        if name in self._at_a_box or not self._may_join_in(f"{task['batch']}/{task['path']}"):
+            return False
         if task["status"] == "offered":
-            await self._give("take_task", task=task["task"])
+            await self._give("take_task", task=name)
         act = task["ask"]
         await asyncio.sleep(HAND_WORK_S[act["work"]])
+        if act["work"] in BOX_RUNS_S:
+            self._at_a_box.add(name)
+            boxes.create_task(self._come_back(name, act))
+        else:
+            await self._finish(name, act)
+        return True
+
+    async def _come_back(self, name: str, act: Mapping[str, Any]) -> None:
+        """Let a box run by itself, and be there at its end, whoever's shift it is."""
+        await asyncio.sleep(BOX_RUNS_S[act["work"]])
+        try:
+            await self._finish(name, act)
+        except RefusedError:
+            return  # it was withdrawn
+        finally:
+            self._at_a_box.discard(name)
+
+    async def _finish(self, name: str, act: Mapping[str, Any]) -> None:
         try:
             values = self._by_hand(act)
         except ImpossibleError as cannot:
-            await self._give("report_task", task=task["task"], declined=str(cannot))
+            await self._give("report_task", task=name, declined=str(cannot))
             return
-        await self._give("report_task", task=task["task"], values=values)
+        await self._give("report_task", task=name, values=values)
 
     async def _answer(self, task: Mapping[str, Any]) -> None:
         if task["status"] == "offered":
@@ -298,10 +348,20 @@ class Technician:
             await asyncio.sleep(SCAN_S)
             self._look_again(scan)
             label = self._label_there(scan)
-            if label is not None:
+            if label is not None and await self._is_awaited(scan):
                 scanner.present(label)
         finally:
             self.crew.discard(name)
+
+    async def _is_awaited(self, scan: Mapping[str, Any]) -> bool:
+        """Return whether the screen still asks for this scan: the scanner is everybody's."""
+        if self.console is None:
+            return False
+        try:
+            shown = await self.console.view("work")
+        except GONE:
+            return False
+        return scan in shown["scans"]
 
     def _look_again(self, scan: Mapping[str, Any]) -> None:
         """Fetch the right thing if what was presented for this very scan was refused."""
@@ -351,6 +411,11 @@ class Technician:
                 else:
                     return
             await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def _urgency(task: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return what to sort by: work that somebody waits for comes before what is owed later."""
+    return (task["work"] == "verify", str(task["due"]))
 
 
 def _is_doubt(task: Mapping[str, Any]) -> bool:

@@ -55,6 +55,7 @@ from protocols.library.culture import (
     feed_from_fresh_bag,
     slowly,
     spin_and_draw_off,
+    two_people_stay,
 )
 from protocols.library.freezing import flush_to_waste, freeze_and_store, get_cold, join_empty
 
@@ -346,6 +347,10 @@ def car_t_twelve_day(p: Writer) -> None:
             otherwise=Hold("Less than 70 % of the cells live: quality decides on the harvest"),
         ),
     ):
+        with p.operation("Ready to harvest", longest_hold=12 * hour):
+            two_people_stay(
+                p, "harvest, wash, formulate and fill", hours=5, respond_within=12 * hour
+            )
         with p.operation("Harvest and wash", longest_hold=2 * hour) as harvest:
             arm.move(kit, from_=incubator, to=station)
             spin_and_draw_off(
@@ -374,6 +379,8 @@ def car_t_twelve_day(p: Writer) -> None:
             ratio=0.5 * ratio,
             round_down_to=0.1 * mL,
         )
+        with p.operation("Ready to formulate", longest_hold=6 * hour):
+            two_people_stay(p, "formulate and fill", hours=2, respond_within=4 * hour)
         with p.operation("Formulate, fill and freeze", longest_hold=1 * hour) as finish:
             get_cold(freezer)
             arm.move(kit, from_=incubator, to=station)
@@ -410,7 +417,7 @@ def car_t_twelve_day(p: Writer) -> None:
         ("Feed of day 9 is due", day_8, day_9, 30 * hour),
         ("Exchange of day 10 is due", day_9, day_10, 30 * hour),
         ("Exchange of day 11 is due", day_10, day_11, 30 * hour),
-        ("Harvest is due", day_11, harvest, 33 * hour),
+        ("Harvest is due", day_11, harvest, 36 * hour),
     ):
         p.lag(
             name,

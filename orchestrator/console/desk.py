@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -401,10 +402,8 @@ class Desk:
             TaskVerified(task=name, by=user, request=arguments["request"]),
             settled.model_copy(update={"signatures": (first, second)}),
         )
-        try:
+        with suppress(ProcessError):  # its next act meets the silent instrument and holds
             await self._see(attempt.equipment, explained_by=command)
-        except ProcessError:
-            pass  # its next act meets the silent instrument and holds
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
         return seq
 
@@ -537,7 +536,7 @@ class Desk:
         elif container.quarantined:
             why = f"{name} is in quarantine"
         if why:
-            raise RefusedError(what, why=why, do_next="Bind a container that is free and this one's")
+            raise RefusedError(what, why=why, do_next="Bind one that is free")
 
     # batches ---------------------------------------------------------------------------------
 
@@ -704,7 +703,7 @@ class Desk:
 
     async def _add_person(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Add a person with a first password, which stands in no record and no message."""
-        login, password = str(arguments["login"]), str(arguments["password"])
+        login, password = str(arguments["log_in_name"]), str(arguments["password"])
         printed_name = str(arguments["printed_name"])
         check_password(password, login=login)
         hashed = partial(hash_secret, password, salt=self._entropy(SALT_BYTES), cost=self._cost)
@@ -795,7 +794,7 @@ def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -
         case "nothing":
             return verdict, ""
         case "part" if measure:
-            asked = getattr(act, measure)
+            asked = cast("Quantity", getattr(act, measure))
             try:
                 amount = type(asked).read(done)
             except ValueError as unreadable:

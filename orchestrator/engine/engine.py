@@ -138,7 +138,7 @@ class Engine:
             await self._quieten(command)
         for equipment in sorted(core.drivers):
             await self._see(EquipmentId(equipment))
-        core.tasks.create_task(self.limits.watch())
+        self.spawn(self.limits.watch, "watch of limits")
         self.spawn(self.watch_idle_equipment, "watch of idle instruments")
         for name, batch in tuple(core.state.batches.items()):
             if batch.status == "running":
@@ -201,6 +201,7 @@ class Engine:
         """Let a batch walk on from its record; what stood still tries again."""
         known = self.core.state.batches[batch]
         if known.broken and not known.broken_path:
+            await self._alarm_of_broken(batch, known.broken)
             return  # its record doesn't fit: nothing of it may act
         if known.broken_path == "*":
             await self.mend_batch(batch)
@@ -227,6 +228,9 @@ class Engine:
     ) -> None:
         self.holds.leave(batch, why)
         await self.core.record(batch, broken)
+        await self._alarm_of_broken(batch, why)
+
+    async def _alarm_of_broken(self, batch: BatchId, why: str) -> None:
         await self.alarms.raise_alarm(
             f"broken {batch}",
             tier="block",

@@ -37,7 +37,6 @@ from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
 from orchestrator.people.users import after_refusal
 
-
 REQUESTS_KEPT_MOST: Final = 10_000
 """So many answered requests are remembered, to answer a repeated one as the first time."""
 
@@ -566,7 +565,7 @@ def _alarm_cleared(state: HostState, at: Recorded[Any], event: ev.AlarmCleared) 
 
 def _deviation_opened(state: HostState, at: Recorded[Any], event: ev.DeviationOpened) -> None:
     state.deviations[event.deviation] = DeviationState(
-        event.batch, event.path or "", event.text, event.by or "system", at.at
+        event.batch, event.path or "", event.text, event.by or "system", at.at, limit=event.limit
     )
 
 

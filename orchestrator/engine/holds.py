@@ -318,14 +318,17 @@ class Holds:
         )
 
     async def _withdraw_tasks(self, batch: BatchId, unit_procedure: str, why: str) -> None:
-        """Withdraw what people needn't do any more; a doubt must still be decided."""
+        """Withdraw what people needn't answer any more.
+
+        A doubt must still be decided, and hand work is an act: it ends by its report.
+        """
         gone = [
             TaskWithdrawn(task=TaskId(name), why=why or "it was stopped")
             for name, task in self._core.state.tasks.items()
             if task.batch == batch
             and _belongs(task.path, unit_procedure)
             and task.status not in ("done", "withdrawn")
-            and task.work != "verify"
+            and task.work in ("enter", "decide")
             and not name.endswith("/doubt")
         ]
         if gone:

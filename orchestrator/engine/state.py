@@ -230,6 +230,7 @@ class DeviationState:
     opened_by: str
     opened_at: Instant
     closed_by: str = ""
+    limit: str = ""
 
 
 @dataclass(slots=True)

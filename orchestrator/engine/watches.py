@@ -216,8 +216,9 @@ class Watches:
         while True:
             try:
                 value: str | None = await driver.read(sensor.reading)
-            except ProcessError:
-                value = None
+                _read(value)
+            except (ProcessError, ValueError):
+                value = None  # silent, or nothing that can be read
             sample = Sample(value, self._core.clock.utc())
             sensor.latest = sample
             self._sampled(sensor.equipment, sensor.reading.kind, sample)

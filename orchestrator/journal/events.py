@@ -724,6 +724,7 @@ class DeviationOpened(Frozen):
     batch: BatchId
     path: PhasePath | None
     text: str
+    limit: str = Field(default="", description="The limit that it waives once closed, if any")
     by: UserId | None = None
 
 

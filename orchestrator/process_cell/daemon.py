@@ -51,6 +51,10 @@ TERMINAL: Final = "socket"
 """What sessions opened over the console's socket say of where the person sits."""
 
 
+GREETED_WITHIN_S: Final = 2.0
+"""How long an instrument may take to say its serial number before the engine has it."""
+
+
 class WrongInstrumentError(PortRefusedError):
     """Another instrument than the cell file's is on the line. It was only asked who it is."""
 
@@ -228,6 +232,7 @@ async def _greet(config: CellConfig, lines: dict[str, Transport]) -> None:
 
 async def _serial(identify: Callable[[], Awaitable[Any]]) -> str | None:
     try:
-        return str((await identify()).serial)
-    except ProcessError:
+        async with asyncio.timeout(GREETED_WITHIN_S):
+            return str((await identify()).serial)
+    except (ProcessError, TimeoutError):
         return None

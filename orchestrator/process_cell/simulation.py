@@ -302,7 +302,8 @@ class _Watched:
             case "identity_refused":
                 self.identity_refused += 1
             case "state_changed":
-                self.holds += event.trigger == "held"
+                phases = self._engine.core.state.batches[event.batch].phases
+                self.holds += event.trigger == "held" and event.path not in phases
             case "limit_started":
                 self.limits.append((event.limit, event.maximum, ""))
             case "limit_ended":

@@ -31,6 +31,19 @@ slowly = 20 * mL_per_min
 briskly = 100 * mL_per_min
 
 
+def two_people_stay(p: Writer, task: str, *, hours: int, respond_within: Duration) -> None:
+    """Wait, while nothing is held, until two people can see a step through to its end.
+
+    Two people check each bag that is filled. Where one is on call at night, what can't wait
+    for the second must not begin in the evening.
+    """
+    p.confirm(
+        f"Are two people here for the next {hours} h, to {task}?",
+        respond_within=respond_within,
+        second_person=True,
+    )
+
+
 def feed_from_fresh_bag(
     station: TransferStation,
     kit: KitInUse,

@@ -20,7 +20,7 @@ from orchestrator.engine.phase_state import PhaseState
 from orchestrator.journal.events import AnyEvent, RecipeSubmitted
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.identifiers import BatchId, UserId
 from orchestrator.kernel.quantities import hour, mL
 from orchestrator.kernel.tasks import Choice
 from orchestrator.phases.confirm import Confirm
@@ -45,8 +45,17 @@ pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
 
 LONG_S = 200_000.0
 Seen = Callable[[Recorded[AnyEvent]], bool]
-WHOLE: Any = thin.thin_recipe().body[0].body[0]
-VERIFY, CONNECT, TRANSFER = WHOLE.body
+
+
+def _steps() -> tuple[Any, ...]:
+    procedure = thin.thin_recipe().body[0]
+    assert isinstance(procedure, UnitProcedure)
+    operation = procedure.body[0]
+    assert isinstance(operation, Operation)
+    return operation.body
+
+
+VERIFY, CONNECT, TRANSFER = _steps()
 ASKED = Step(
     slug="04-confirm",
     name="Confirm",
@@ -136,7 +145,7 @@ SIDE_BY_SIDE = _recipe(
 def test_stopping_one_unit_procedure_lets_its_sibling_end_its_act(
     tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = Technician._task
+    answered: Any = Technician.__dict__["_task"]
 
     async def leave_questions(self: Technician, task: Any) -> None:
         if task["work"] != "enter" and task["work"] != "decide":
@@ -251,7 +260,7 @@ def test_a_hold_of_the_batch_reaches_the_unit_procedure_that_runs(tmp_path: Path
             assert _state(engine, "two") is PhaseState.HELD
             held_at = _vessel_mL(cell)
             assert held_at < TRANSFERRED.to(mL) - 5
-            user = next(iter(engine.core.state.people))
+            user = UserId(next(iter(engine.core.state.people)))
             for batch, part in ((BATCH, "tow"), (BATCH, "one"), (BatchId("B-9"), "")):
                 with pytest.raises(RefusedError):
                     await engine.holds.command_all(batch, part, "hold", "misspelt", user)

@@ -12,7 +12,7 @@ in which tubing, and who has handled what.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -35,7 +35,9 @@ from orchestrator.kernel.measured import Fixed
 from orchestrator.kernel.quantities import Volume, minute, mL
 from orchestrator.phases.connect import Connect
 from orchestrator.phases.install_kit import InstallKit
+from orchestrator.phases.load import Load
 from orchestrator.phases.phase import PhaseModel
+from orchestrator.phases.store import Store
 from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
 from orchestrator.process_cell.simulation import REFERENCE_CELL, put_on_file
 from orchestrator.recipe.check import check_file
@@ -61,7 +63,7 @@ TOUCHED: Final = frozenset(
     }
 )
 
-Slip = Literal["brings", "joins", "joins to", "wrong port", "docks"]
+Slip = Literal["brings", "joins", "joins to", "wrong port", "wrong port, cells in line", "docks"]
 """What goes wrong at a contact.
 
 brings      (a) the other patient's thing of the same name is fetched and scanned
@@ -70,7 +72,28 @@ joins       (b) the right thing is scanned, the other patient's is worked on
 joins to    (b) the right kit is scanned, the bag is joined to the other patient's
 wrong port  (c) the right bag is joined to another port, and looked for there; at its own
             port hangs the other patient's
+wrong port, cells in line
+            the same where the step before has drawn cells into the kit's tubing
 """
+
+CHECKED_AFTER: Final = (Connect, InstallKit, Load, Store)
+"""Phases that scan what their hand work left where it was left."""
+
+_CARRIED: Final = "the docked kit's identity is carried; the fixed scanner isn't asked again"
+KNOWN_GAPS: Final[Mapping[tuple[str, Slip], str]] = {
+    ("connect/1", "docks"): _CARRIED,
+    ("sample_and_count/1", "docks"): _CARRIED,
+    ("mix/1", "docks"): _CARRIED,
+    ("grade_confluence/1", "docks"): _CARRIED,
+    ("connect/1", "wrong port, cells in line"): "the first dose pushes out what is in the line",
+    ("receive/1", "joins"): "nothing is scanned where it was put",
+    ("select_magnetically/1", "joins"): "nothing is scanned on the selection box",
+    ("sample_and_count/1", "joins"): "the tube is scanned only after cells are in it",
+}
+"""What a phase doesn't see yet. Each must fail its test; when one passes it is struck out."""
+
+JOINED_LATER: Final = ("receive", "load", "install_kit")
+"""Kinds of phase that come before the joints through which their thing's liquid passes."""
 
 LOOK_EVERY: Final = 5 * minute
 WAITED_LONG: Final = 24
@@ -98,7 +121,9 @@ class Found:
     refused: list[str] = field(default_factory=list[str])
     """Why the gate refused, at the step of the slip."""
     acted_first: list[str] = field(default_factory=list[str])
-    """What was done at the step before the gate's first refusal."""
+    """What was done to the thing at the step before the gate's first refusal."""
+    presented: bool = False
+    """Whether anybody scanned, or docked, the wrong thing: else identity was carried."""
     step_ended: bool = False
     ended: bool = False
     waits: list[str] = field(default_factory=list[str])
@@ -153,6 +178,23 @@ def cases(protocol: str) -> Iterator[Case]:
         yield Case(protocol, path, thing, "joins")
         if joins:
             yield Case(protocol, path, thing, "wrong port")
+            if _leaves_cells_in_line(recipe_of(protocol), path):
+                yield Case(protocol, path, thing, "wrong port, cells in line")
+
+
+def _leaves_cells_in_line(recipe: Recipe, path: str) -> bool:
+    """Return whether the last pumping before a step drew from a vessel."""
+    drew = False
+    for at, step in recipe.steps():
+        if at == path:
+            break
+        drawn = [
+            one.at_port
+            for one in step.phase.claims().touches
+            if one.how is Contact.DRAWS and one.at_port
+        ]
+        drew = drawn[-1] == "vessel" if drawn else drew
+    return drew
 
 
 # the reduced recipe -----------------------------------------------------------------------
@@ -201,13 +243,11 @@ def reduced(protocol: str, path: str, thing: str) -> tuple[Recipe, str, str]:
     recipe = recipe_of(protocol)
     step = recipe.at(path)
     assert isinstance(step, Step)
-    after = [] if step.phase.kind.startswith("disconnect") else _passing(recipe, path, thing)
-    if isinstance(step.phase, InstallKit):
-        kit = step.phase.kit
-        after = [next(one for one, phase in _connects(recipe) if phase.kit == kit)]
-    main = [step, *after]
+    passing = [] if step.phase.kind.startswith("disconnect") else _passing(recipe, path, thing)
+    main = [step]
     before: list[Step] = []
-    for needed in main:
+    joined_later = step.phase.kind.startswith(JOINED_LATER)
+    for needed in (step, *passing):
         for container, kit in _at_ports(recipe, needed):
             joint = next(
                 one
@@ -215,7 +255,8 @@ def reduced(protocol: str, path: str, thing: str) -> tuple[Recipe, str, str]:
                 if phase.container == container and phase.kit == kit
             )
             if joint not in (*main, *before):
-                before.append(joint)
+                (main if joined_later else before).append(joint)
+    main += passing
     kits = {str(getattr(one.phase, "kit", "")) for one in (*main, *before)}
     kits |= {thing} if step.phase.kind.startswith("load") else set()
     for _, one in recipe.steps():
@@ -296,9 +337,7 @@ def _pour(world: World, donor: Donor, container: str, volume_mL: float) -> None:
 class Room:
     """One case while it runs."""
 
-    def __init__(
-        self, case: Case, cell: EmulatedCell, engine: Engine, slips: Slips
-    ) -> None:
+    def __init__(self, case: Case, cell: EmulatedCell, engine: Engine, slips: Slips) -> None:
         self.case = case
         self.cell = cell
         self.world = cell.world
@@ -337,7 +376,7 @@ class Room:
         if event.kind in ("identity_refused", "act_refused", "attempt_uncertain", "alarm_raised"):
             told = event.model_dump(mode="json")
             self.found.told.append(f"{event.kind} {told}"[:400])
-        if not self._here or not (self.step in path):
+        if not self._here or self.step not in path:
             return
         if event.kind == "identity_refused":
             self._refused = True
@@ -347,7 +386,8 @@ class Room:
                 self._dock(self._names(self.ours)[0])
         elif event.kind == "attempt_intended" and not self._refused:
             act = event.asked
-            self.found.acted_first.append(f"{act['kind']} {act.get('work', '')}".strip())
+            if self._names(self.ours)[0] in json.dumps(act):
+                self.found.acted_first.append(f"{act['kind']} {act.get('work', '')}".strip())
 
     def _slip(self) -> None:
         mine, _ = self._names(self.ours)
@@ -361,7 +401,7 @@ class Room:
                 self.slips.joins[mine] = other
             case "docks":
                 self._dock(other)
-            case "wrong port":
+            case "wrong port" | "wrong port, cells in line":
                 phase = self.recipe.at(self.step)
                 assert isinstance(phase, Step)
                 assert isinstance(phase.phase, Connect)
@@ -372,6 +412,10 @@ class Room:
                     for one in ("p5", "p4", "p3", "p2", "p1")
                     if one != port and self.world.port_joint(kit, one) is None
                 )
+                if self.case.slip != "wrong port":
+                    docked = self.world.kits[kit]
+                    drawn = self.world.draw_from(docked.vessel, 5.0)
+                    docked.pump_line.push([drawn], at_left=False)
                 self.slips.ports[port] = free
                 self.slips.looks[port] = free
                 self.world.hands.weld(other_bag, kit, port, by="somebody before")
@@ -418,6 +462,7 @@ class Room:
             for path, phase in batch.phases.items()
             if phase.state in (PhaseState.HOLDING, PhaseState.HELD)
         ]
+        found.presented = bool(self.slips.presented) or self.case.slip == "docks"
         found.mixed = self._cells_out_of_place()
         theirs = {*self.theirs.containers.values(), *self.theirs.kits.values()}
         found.handled = [
@@ -442,6 +487,49 @@ class Room:
                 if cells > 0.0:
                     wrong.append(f"{cells:.3g} cells of {stranger} in {name}")
         return wrong
+
+
+def gap_of(case: Case) -> str | None:
+    """Return why a slip of this kind isn't seen yet, if it is known not to be."""
+    step = recipe_of(case.protocol).at(case.path)
+    assert isinstance(step, Step)
+    return KNOWN_GAPS.get((step.phase.kind, case.slip))
+
+
+def makes_a_joint(case: Case) -> bool:
+    """Return whether the step of a case joins something to a kit."""
+    step = recipe_of(case.protocol).at(case.path)
+    assert isinstance(step, Step)
+    return any(one.how is Contact.JOINS for one in step.phase.claims().touches)
+
+
+def is_checked_after(case: Case) -> bool:
+    """Return whether the step looks at what hands did: at a joint, or where things were set."""
+    step = recipe_of(case.protocol).at(case.path)
+    assert isinstance(step, Step)
+    return isinstance(step.phase, CHECKED_AFTER)
+
+
+def wrongly_accepted(case: Case, found: Found) -> list[str]:
+    """Return what must not be after a slip, with all checks in place; empty if all is well."""
+    wrong = [*found.mixed]
+    if case.slip in ("brings", "docks"):
+        if not found.presented:
+            return wrong  # nobody was asked to show it: its identity was carried
+        if not found.refused:
+            wrong.append("the gate refused nothing")
+        wrong += [f"before the refusal: {act}" for act in found.acted_first]
+        wrong += found.handled
+        if found.refused and not found.step_ended:
+            wrong.append("the right thing was brought, and the step didn't end")
+        return wrong
+    if found.step_ended and found.handled:
+        wrong.append("the step ended")
+    if found.handled and not found.waits:
+        wrong.append("nothing waits, nothing alarms")
+    if case.slip == "joins" and is_checked_after(case) and not found.refused:
+        wrong.append("the gate refused nothing")
+    return wrong
 
 
 async def _run(case: Case, folder: Path) -> Found:

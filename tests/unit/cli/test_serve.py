@@ -20,13 +20,20 @@ from pathlib import Path
 import pytest
 
 from devices.transport.serial_line import open_serial
-from orchestrator.cli.main import main
+from devices.transport.transport import PortRefusedError
+from orchestrator.cli.main import main, status_of
 from orchestrator.journal.events import EVENTS, HostStopped
 from orchestrator.journal.journal import read_events
 from orchestrator.kernel.errors import ConfigurationRefusedError
-from orchestrator.process_cell.config import CellConfig
-from orchestrator.process_cell.daemon import refuse_emulators_in_production
-from orchestrator.virtual_time import run_in_virtual_time
+from orchestrator.kernel.identifiers import HostId
+from orchestrator.process_cell.config import CellConfig, load_cell
+from orchestrator.process_cell.daemon import (
+    NoAnswerAtStartError,
+    refuse_emulators_in_production,
+    running,
+)
+from orchestrator.process_cell.lines import open_lines
+from orchestrator.virtual_time import run_in_virtual_time, virtual_clock
 
 THIN = Path(__file__).parents[2] / "simulation" / "thin_cell.toml"
 
@@ -118,16 +125,28 @@ def test_a_port_that_another_program_has_is_one_message(tmp_path: Path) -> None:
 
 
 def test_a_silent_instrument_is_one_message_and_nothing_is_lost(tmp_path: Path) -> None:
+    """In virtual time, since a driver asks thrice and waits long."""
     master, slave = pty.openpty()
+    cell = load_cell(a_cell(tmp_path, f"serial:{os.ttyname(slave)}", emulated=True))
     data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+
+    async def start() -> None:
+        host = HostId("bench")
+        async with running(cell, data, host=host, clock=virtual_clock(), room=None):
+            raise AssertionError("it serves")
+
     try:
-        status, complaint = refusal(data, a_cell(tmp_path, f"serial:{os.ttyname(slave)}"))
+        with pytest.raises(BaseExceptionGroup) as raised:
+            run_in_virtual_time(start())
     finally:
         os.close(master)
         os.close(slave)
-    assert status == 3
-    assert "W1" in complaint
-    assert "Check power, cable" in complaint
+    (silent,) = raised.value.exceptions
+    assert isinstance(silent, NoAnswerAtStartError)
+    assert status_of(silent) == 3
+    assert "W1" in silent.why
+    assert "Check power, cable" in silent.do_next
     last = list(read_events(data / "journal.sqlite", EVENTS))[-1]
     assert isinstance(last.event, HostStopped)
 
@@ -159,25 +178,24 @@ def test_on_its_own_instrument_it_serves_and_on_another_it_refuses(tmp_path: Pat
         ("emulated", False, "and the cell isn't"),
         ("usb:1", False, "neither serial:PATH nor tcp:HOST:PORT"),
         ("serial:/dev/none?pace=1", False, "a serial port has no pace"),
+        ("serial:/dev/none?parity=X", False, "parity"),
     ],
 )
-def test_a_wrong_address_is_a_wrong_call(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    address: str,
-    emulated: bool,
-    why: str,
+def test_a_wrong_address_is_refused_before_anything_is_open(
+    tmp_path: Path, address: str, emulated: bool, why: str
 ) -> None:
-    without = {name: module for name, module in sys.modules.items() if not _emulates(name)}
-    monkeypatch.setattr(sys, "modules", without)
-    cell = a_cell(tmp_path, address, emulated=emulated)
-    assert main(["serve", str(cell), "--data", str(tmp_path / "data")]) == 2
-    assert why in capsys.readouterr().err
+    config = load_cell(a_cell(tmp_path, address, emulated=emulated)).config
+    with pytest.raises(ConfigurationRefusedError, match=why):
+        run_in_virtual_time(open_lines(config, room=None))
 
 
-def _emulates(name: str) -> bool:
-    return name.partition(".")[0] == "hw_mocks"
+def test_a_room_of_another_cell_has_no_wire_for_it(tmp_path: Path) -> None:
+    config = load_cell(a_cell(tmp_path, "emulated", emulated=True)).config
+    with pytest.raises(PortRefusedError, match="has no wire for it"):
+        run_in_virtual_time(open_lines(config, room=tmp_path))
+    real = load_cell(a_cell(tmp_path, "serial:/dev/none", emulated=True)).config
+    with pytest.raises(ConfigurationRefusedError, match="a room's clock doesn't reach"):
+        run_in_virtual_time(open_lines(real, room=tmp_path))
 
 
 def test_a_room_that_isnt_there_is_one_message(

@@ -94,8 +94,9 @@ def test_each_step_says_what_was_done_with_what_and_by_whom(record: BatchRecord)
     pumped = next(one for one in _acts(record) if one.act == "pump_volume" and one.asked == "60 mL")
     assert (pumped.equipment, pumped.done, pumped.weighed) == ("P1", "60 mL", "60 mL")
     (attempt,) = pumped.attempts
-    assert attempt.evidence_before == {"weight_vessel": "40 g"}
-    assert attempt.evidence_after == {"weight_vessel": "100 g"}
+    path = {"valves_open_": "p1,vessel"}
+    assert attempt.evidence_before == {"weight_vessel": "40 g", **path}
+    assert attempt.evidence_after == {"weight_vessel": "100 g", **path}
     assert attempt.proven == (f"K-1 carried from {_first_scan(record).seq}", "C-1 scanned")
     weld = next(one for one in _acts(record) if one.act == "weld")
     (welded,) = weld.attempts

@@ -1,0 +1,1 @@
+"""The desk and the actor of an engine, on an emulated cell."""

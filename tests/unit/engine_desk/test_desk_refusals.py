@@ -1,0 +1,128 @@
+"""What the desk refuses before it is recorded, so that nothing poisonous reaches the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.engine.engine import Engine
+from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
+from orchestrator.kernel.identifiers import CoiId
+from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation.thin import BATCH, OTHER_BAG, begin, on_file, thin_cell
+
+Try = Callable[[EmulatedCell, Engine], Awaitable[None]]
+
+
+def tried(folder: Path, attempt: Try) -> None:
+    """Run ``attempt`` on a cell whose recipe and material are on file."""
+
+    async def run() -> None:
+        async with thin_cell(folder) as cell, cell.engine() as engine:
+            now, digest = engine.core.clock.utc(), engine.core.cell.digest
+            await engine.core.record_for_host(*on_file(now, digest))
+            await attempt(cell, engine)
+
+    run_in_virtual_time(run())
+
+
+BAG: dict[str, Any] = {"label": "L-9", "material": "cells", "what": "patient_material"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("receive_material", {**BAG, "container": OTHER_BAG, "coi": "COI-A"}),
+        ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "label": "L-C-2"}),
+        ("receive_material", {**BAG, "container": "C-9"}),
+        ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "volume": "100 g"}),
+        ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "volume": "-5 mL"}),
+        (
+            "receive_lot",
+            {"lot": "LOT-1", "material": "x", "expires": "2027-01-01T00:00:00.000000Z"},
+        ),
+        ("quarantine_lot", {"lot": "LOT-2", "why": "cracked"}),
+    ],
+)
+def test_material_is_received_once_and_readably(
+    tmp_path: Path, name: str, arguments: dict[str, Any]
+) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        before = engine.core.state.seq
+        with pytest.raises(RefusedError):
+            await cell.give("day-1", name, **arguments)
+        assert engine.core.state.seq == before
+
+    tried(tmp_path, attempt)
+
+
+def test_a_command_on_nothing_is_refused(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        del engine
+        for batch, part in (("B-9", ""), (str(BATCH), "mvoe")):
+            with pytest.raises(RefusedError):
+                await cell.give("supervisor", "hold", batch=batch, unit_procedure=part, why="x")
+
+    tried(tmp_path, attempt)
+
+
+def test_a_batch_is_started_once(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        await cell.give("supervisor", "start_batch", batch=str(BATCH))
+        with pytest.raises(RefusedError, match="it was started"):
+            await cell.give("supervisor", "start_batch", batch=str(BATCH))
+        del engine
+
+    tried(tmp_path, attempt)
+
+
+def test_binding_never_rewrites_whose_cells_a_bag_holds(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        del cell
+        made = on_file(engine.core.clock.utc(), engine.core.cell.digest)[-1]
+        assert made.kind == "batch_made"
+        await engine.core.record_for_host(
+            made.model_copy(update={"batch": "B-2", "coi": CoiId("COI-Z")})
+        )
+        assert engine.core.state.containers["C-1"].coi == "COI-A"
+        assert engine.core.state.containers["C-1"].batch == BATCH
+
+    tried(tmp_path, attempt)
+
+
+def test_a_password_of_a_new_person_stands_in_no_message(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        del engine
+        password = "short-one"
+        with pytest.raises(RefusedError) as refused:
+            await cell.give(
+                "administrator",
+                "add_person",
+                log_in_name="m.keller",
+                printed_name="Mia Keller",
+                roles=["technician"],
+                password=password,
+            )
+        assert password not in str(refused.value)
+        with pytest.raises(NotAuthorisedError):
+            await cell.give("day-1", "add_person", log_in_name="x")
+
+    tried(tmp_path, attempt)
+
+
+def test_what_was_answered_is_answered_again_after_a_restart(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                await begin(engine)
+                await engine.ended(BATCH)
+                answered = dict(engine.core.state.answered)
+            async with cell.engine() as engine:
+                assert engine.core.state.answered == answered
+                assert answered
+
+    run_in_virtual_time(run())
