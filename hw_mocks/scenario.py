@@ -104,6 +104,7 @@ class Arrival:
     positions: tuple[str, ...] = ()
     """A kit's inner containers, ``<container>/<position>``."""
     volumes: tuple[str, ...] = ()
+    capacities: tuple[str, ...] = ()
     patient_specific: bool = False
     note: str = ""
     """What a person should know, e.g. that nobody knows this reagent."""
@@ -321,6 +322,11 @@ class _Making:
                 shelf_life=SHELF_LIFE,
                 positions=positions,
                 volumes=("0 mL", str(flush), "0 mL"),
+                capacities=(
+                    str(told["capacity"]),
+                    str(_larger(flush)),
+                    str(told["waste_capacity"]),
+                ),
                 note=""
                 if catalogue in KITS
                 else f"nobody knows {catalogue!r}: a kit with a culture bag is brought",

@@ -231,6 +231,7 @@ async def _receive(cell: EmulatedCell, arrival: Arrival, coi: str, now: Instant)
         "capacity": arrival.capacity,
         "positions": list(arrival.positions),
         "volumes": list(arrival.volumes),
+        "capacities": list(arrival.capacities),
     }
     if arrival.lot:
         told["lot"] = arrival.lot

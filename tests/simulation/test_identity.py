@@ -84,7 +84,7 @@ def test_the_other_patients_material_is_refused_or_found_at_the_joint(
     [
         pytest.param(one, id=str(one))
         for one in sampled()
-        if makes_a_joint(one) and one.slip in ("brings", "joins", "wrong port")
+        if makes_a_joint(one) and one.slip in ("brings", "joins", "wrong port, taken")
     ],
 )
 def test_without_the_checks_cells_are_in_the_wrong_bag(

@@ -63,15 +63,27 @@ TOUCHED: Final = frozenset(
     }
 )
 
-Slip = Literal["brings", "joins", "joins to", "wrong port", "wrong port, cells in line", "docks"]
+Slip = Literal[
+    "brings",
+    "docks",
+    "joins",
+    "joins to",
+    "wrong port, seen",
+    "wrong port",
+    "wrong port, taken",
+    "wrong port, cells in line",
+]
 """What goes wrong at a contact.
 
 brings      (a) the other patient's thing of the same name is fetched and scanned
 docks       (a) the other patient's kit stands at the station
 joins       (b) the right thing is scanned, the other patient's is worked on
 joins to    (b) the right kit is scanned, the bag is joined to the other patient's
-wrong port  (c) the right bag is joined to another port, and looked for there; at its own
-            port hangs the other patient's
+wrong port, seen
+            (c) the right bag is joined to another port, and looked for at its own
+wrong port  (c) the same, and it is looked for where it hangs: a scan can't tell
+wrong port, taken
+            (c) the same, and at its own port hangs the other patient's
 wrong port, cells in line
             the same where the step before has drawn cells into the kit's tubing
 """
@@ -177,7 +189,9 @@ def cases(protocol: str) -> Iterator[Case]:
         yield Case(protocol, path, thing, "brings")
         yield Case(protocol, path, thing, "joins")
         if joins:
+            yield Case(protocol, path, thing, "wrong port, seen")
             yield Case(protocol, path, thing, "wrong port")
+            yield Case(protocol, path, thing, "wrong port, taken")
             if _leaves_cells_in_line(recipe_of(protocol), path):
                 yield Case(protocol, path, thing, "wrong port, cells in line")
 
@@ -401,25 +415,30 @@ class Room:
                 self.slips.joins[mine] = other
             case "docks":
                 self._dock(other)
-            case "wrong port" | "wrong port, cells in line":
-                phase = self.recipe.at(self.step)
-                assert isinstance(phase, Step)
-                assert isinstance(phase.phase, Connect)
-                port = phase.phase.port
-                kit = self.ours.kits[phase.phase.kit]
-                free = next(
-                    one
-                    for one in ("p5", "p4", "p3", "p2", "p1")
-                    if one != port and self.world.port_joint(kit, one) is None
-                )
-                if self.case.slip != "wrong port":
-                    docked = self.world.kits[kit]
-                    drawn = self.world.draw_from(docked.vessel, 5.0)
-                    docked.pump_line.push([drawn], at_left=False)
-                self.slips.ports[port] = free
-                self.slips.looks[port] = free
-                self.world.hands.weld(other_bag, kit, port, by="somebody before")
-                self.world.hands.put(other_bag, "rack", by="somebody before")
+            case _:
+                self._take_another_port(other_bag)
+
+    def _take_another_port(self, other_bag: str) -> None:
+        step = self.recipe.at(self.step)
+        assert isinstance(step, Step)
+        assert isinstance(step.phase, Connect)
+        port, kit = step.phase.port, self.ours.kits[step.phase.kit]
+        another = next(
+            one
+            for one in ("p5", "p4", "p3", "p2", "p1")
+            if one != port and self.world.port_joint(kit, one) is None
+        )
+        self.slips.ports[port] = another
+        if self.case.slip != "wrong port, seen":
+            self.slips.looks[port] = another
+        if self.case.slip == "wrong port, cells in line":
+            docked = self.world.kits[kit]
+            drawn = self.world.draw_from(docked.vessel, 5.0)
+            for left in docked.pump_line.push([drawn], at_left=False):
+                self.world.pour_in(docked.waste, left)
+        if self.case.slip in ("wrong port, taken", "wrong port, cells in line"):
+            self.world.hands.weld(other_bag, kit, port, by="somebody before")
+            self.world.hands.put(other_bag, "rack", by="somebody before")
 
     def _dock(self, kit: str) -> None:
         if self.world.at("station") is not None:
@@ -523,9 +542,10 @@ def wrongly_accepted(case: Case, found: Found) -> list[str]:
         if found.refused and not found.step_ended:
             wrong.append("the right thing was brought, and the step didn't end")
         return wrong
-    if found.step_ended and found.handled:
+    took_effect = bool(found.handled) or case.slip.startswith("wrong port")
+    if found.step_ended and took_effect:
         wrong.append("the step ended")
-    if found.handled and not found.waits:
+    if took_effect and not found.waits:
         wrong.append("nothing waits, nothing alarms")
     if case.slip == "joins" and is_checked_after(case) and not found.refused:
         wrong.append("the gate refused nothing")
