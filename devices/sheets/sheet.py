@@ -230,6 +230,11 @@ def _damaged(path: Path, why: str) -> ConfigurationRefusedError:
 
 
 def dimension_of(name: str) -> type[Quantity]:
+    """Return the kernel's class of a dimension that a sheet names.
+
+    Raises:
+        ValueError: There is no such dimension.
+    """
     if name not in _DIMENSIONS:
         raise ValueError(f"{name!r} isn't a dimension; known: {NUMBER}, {', '.join(_DIMENSIONS)}")
     return _DIMENSIONS[name]

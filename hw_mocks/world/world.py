@@ -416,9 +416,11 @@ class World:
     def count(self, container: str, *, drawn_uL: float = 20.0, counter: str = "counter") -> Counted:
         """Return what counting ``drawn_uL`` of a container's liquid would show, with its error.
 
-        Nothing is drawn. Each call is a new draw from the counter's own stream of chance.
+        Nothing is drawn. Each call is a new draw from the counter's and container's own stream
+        of chance, so that what else was counted changes nothing.
         """
-        return counted(self.contents(container), drawn_uL, self.noise, counter)
+        chance = f"{counter}/{container}"
+        return counted(self.contents(container), drawn_uL, self.noise, chance)
 
     def touched(self, container: str) -> tuple[str, ...]:
         """Return the donors whose cells were ever in a container."""

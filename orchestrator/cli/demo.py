@@ -18,6 +18,12 @@ PROTOCOL = Path(__file__).parents[2] / "protocols" / "car_t_twelve_day.py"
 
 def run(
     seed: Annotated[int, typer.Option(help="Decides on the donor and on all chance")] = 1,
+    wire: Annotated[
+        bool,
+        typer.Option(
+            "--wire", help="Room and daemon as two processes, each instrument on its own wire"
+        ),
+    ] = False,
     data: DataFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -26,8 +32,6 @@ def run(
     Every instrument is emulated and none was tried on hardware. The journal, traces and
     saved state are left in a folder of their own, which is named at the end.
     """
-    from orchestrator.process_cell.simulation import simulate
-
     folder = data if data is not None else Path(tempfile.mkdtemp(prefix="cellwright-demo-"))
     if (folder / "journal.sqlite").exists():
         raise CallRefusedError(
@@ -41,7 +45,14 @@ def run(
         say(f"{recipe.title} ({recipe.document} version {recipe.version}), seed {seed}")
         say("Emulated instruments, written from the published manuals; not tried on hardware.")
         say()
-    outcome = simulate(recipe, folder, seed=seed, told=timeline)
+    if wire:
+        from orchestrator.cli.wire_demo import simulate_over_wires
+
+        outcome = simulate_over_wires(recipe, PROTOCOL, folder, seed=seed, told=timeline)
+    else:
+        from orchestrator.process_cell.simulation import simulate
+
+        outcome = simulate(recipe, folder, seed=seed, told=timeline)
     if as_json:
         say_json(outcome.as_json())
     else:

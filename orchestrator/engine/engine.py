@@ -65,7 +65,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 ADMISSION: Final = PhasePath("admission")
 """Where a batch's long leases belong."""
 
-WATCH_IDLE_EVERY: Final = 10 * minute
+WATCH_IDLE_EVERY: Final = 30 * minute
 """Set by site: how often idle instruments are asked whether somebody acted on them."""
 
 

@@ -41,8 +41,9 @@ async def move_liquid(
 ) -> Effect:
     """Pump ``volume`` from one position of the docked kit to another, and shut the path.
 
-    ``proven`` begins with the proof of the docked kit. ``on_hook`` names the position whose bag hangs on the station's hook balance, if one
-    of the two does. Returns the pump's settled effect.
+    ``proven`` begins with the proof of the docked kit. ``on_hook`` names the position whose
+    bag hangs on the station's hook balance, if one of the two does. Returns the pump's
+    settled effect.
     """
     await set_valves(outside, station, proven[0], source_at, target_at)
     weighed = [

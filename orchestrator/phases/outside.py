@@ -54,9 +54,7 @@ class Outside(Protocol):
         """Return a value that the phase decides on, or the proof of a container."""
         ...
 
-    async def until(
-        self, when: Instant | Condition, *, latest: Instant | None = None
-    ) -> CameFirst:
+    async def until(self, when: Instant | Condition, *, latest: Instant | None = None) -> CameFirst:
         """Wait for an instant, or for a condition but no later than ``latest``."""
         ...
 

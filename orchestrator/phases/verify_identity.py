@@ -32,9 +32,7 @@ class VerifyIdentity(PhaseModel):
         )
 
     def sentence(self) -> str:
-        return (
-            f"Scan the {self.container} at the {self.at}; go on only if it is this patient's."
-        )
+        return f"Scan the {self.container} at the {self.at}; go on only if it is this patient's."
 
     async def run(self, outside: Outside) -> Report:
         proof = await outside.see(

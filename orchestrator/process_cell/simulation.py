@@ -12,21 +12,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.scenario import Arrival, Scenario, scenario_for
 from hw_mocks.world import Donor
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.state import HostState
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Recorded, read_events
 from orchestrator.journal.verify import Verdict, verify
+from orchestrator.kernel.desks import Given
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import CellDensity, Cells, Duration, Fraction, Volume, hour
-from orchestrator.process_cell.config import CellConfig
-from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
+from orchestrator.process_cell.config import CellConfig, LoadedCell
+from orchestrator.process_cell.emulated import emulated_cell
 from orchestrator.recipe.binding import (
     Binding,
     BoundContainer,
@@ -46,7 +48,25 @@ LONGEST_DAYS: Final = 60
 
 LOOK_EVERY: Final = 1 * hour
 
+BATCH: Final = BatchId("B-001")
+
 Told = Callable[[Recorded[AnyEvent]], None]
+
+ToldOfThing = Callable[[str], tuple[str, float]]
+"""Says of a container where it is, and how many viable cells of patients it holds."""
+
+
+class Staffed(Protocol):
+    """A cell whose people give commands."""
+
+    @property
+    def cell(self) -> LoadedCell:
+        """Return the process cell file."""
+        ...
+
+    async def give(self, login: str, name: str, **arguments: Any) -> Given:
+        """Have a person give a command."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +76,20 @@ class VesselCount:
     at: Instant
     density: CellDensity
     viability: str
+    engineered: str
+    """The share of the cells that carry the gene, as text; empty where it wasn't told."""
     volume: Volume
 
     @property
     def cells(self) -> Cells:
         """Return the viable cells in the vessel."""
         return self.volume.holding(self.density)
+
+    @property
+    def engineered_cells(self) -> float:
+        """Return the viable cells in the vessel that carry the gene."""
+        share = Fraction.read(self.engineered).base / 100_000 if self.engineered else 0.0
+        return self.cells.base * share
 
 
 @dataclass(slots=True)
@@ -89,9 +117,15 @@ class Outcome:
     @property
     def fold_expansion(self) -> float | None:
         """Return the largest count of the vessel by what was seeded, if something was."""
-        if self.seeded is None or not self.counts:
+        largest = self.largest_count
+        if self.seeded is None or largest is None:
             return None
-        return max(one.cells.base for one in self.counts) / self.seeded.base
+        return largest.cells.base / self.seeded.base
+
+    @property
+    def largest_count(self) -> VesselCount | None:
+        """Return the count that found most cells in a vessel: the one before harvest."""
+        return max(self.counts, key=lambda one: one.cells.base, default=None)
 
     @property
     def viability_percent(self) -> float | None:
@@ -160,31 +194,39 @@ def simulate(
 async def _simulated(
     recipe: Recipe, folder: Path, cell_file: Path, seed: int, scenario: Scenario, told: Told
 ) -> Outcome:
-    batch = BatchId("B-001")
     outcome: list[Outcome] = []
     async with emulated_cell(folder, cell_file, seed=seed) as cell:
         scenario.bring_into(cell.world)
         async with cell.engine() as engine:
-            watched = _Watched(engine, recipe)
+            watched = Watched(engine.core.state, recipe)
             engine.core.listeners.append(watched)
             engine.core.listeners.append(told)
             began, room_began = time.perf_counter(), cell.technicians[0].room_began
-            await put_on_file(cell, engine, recipe, scenario, batch)
-            await cell.give("supervisor", "start_batch", batch=str(batch))
-            await _until_ended(engine, batch)
+            await put_on_file(cell, engine, recipe, scenario, BATCH)
+            await cell.give("supervisor", "start_batch", batch=str(BATCH))
+            await _until_ended(engine, BATCH)
             await engine.stop()
             days = (engine.core.clock.utc() - room_began).base / 86_400_000
             cell.world.catch_up()
             effects = [LedgerEffect(**one) for one in ledger_of(cell.world)]
+            world = cell.world
             outcome.append(
-                _outcome(cell, engine, batch, watched, days, room_began, effects, scenario)
+                outcome_of(
+                    scenario,
+                    watched,
+                    folder,
+                    days=days,
+                    began=room_began,
+                    effects=effects,
+                    look=lambda one: (world.where(one), sum(world.donors_in(one).values())),
+                )
             )
             outcome[0].wall_s = time.perf_counter() - began
     return outcome[0]
 
 
 async def put_on_file(
-    cell: EmulatedCell,
+    cell: Staffed,
     engine: Engine,
     recipe: Recipe,
     scenario: Scenario,
@@ -211,7 +253,7 @@ async def put_on_file(
     )
 
 
-async def _receive(cell: EmulatedCell, arrival: Arrival, coi: str, now: Instant) -> None:
+async def _receive(cell: Staffed, arrival: Arrival, coi: str, now: Instant) -> None:
     if arrival.lot:
         expires = now + Duration.read(arrival.shelf_life)
         await cell.give(
@@ -282,11 +324,14 @@ def bound(recipe: Recipe, scenario: Scenario, config: CellConfig, *, number: int
     )
 
 
-class _Watched:
-    """Takes note, as events come, of what can't be told from the end alone."""
+class Watched:
+    """Takes note, as events come, of what can't be told from the end alone.
 
-    def __init__(self, engine: Engine, recipe: Recipe) -> None:
-        self._engine = engine
+    It is told of an event after ``state`` was folded with it.
+    """
+
+    def __init__(self, state: HostState, recipe: Recipe) -> None:
+        self.state = state
         self._vessels = {kit.vessel for kit in recipe.kits}
         self._recipe = recipe
         self.counts: list[VesselCount] = []
@@ -303,7 +348,7 @@ class _Watched:
             case "identity_refused":
                 self.identity_refused += 1
             case "state_changed":
-                phases = self._engine.core.state.batches[event.batch].phases
+                phases = self.state.batches[event.batch].phases
                 self.holds += event.trigger == "held" and event.path not in phases
             case "limit_started":
                 self.limits.append((event.limit, event.maximum, ""))
@@ -324,13 +369,14 @@ class _Watched:
         source = str(getattr(getattr(node, "phase", None), "source", ""))
         if source not in self._vessels:
             return
-        state = self._engine.core.state
+        state = self.state
         container = next(iter(state.batches.values())).containers[source]
         self.counts.append(
             VesselCount(
                 at,
                 CellDensity.read(report["viable_density"]),
                 report["viability"],
+                report.get("engineered", ""),
                 Volume.of_base(state.containers[container].volume_nl),
             )
         )
@@ -342,36 +388,48 @@ async def _until_ended(engine: Engine, batch: BatchId) -> None:
     while waited_h < 24 * LONGEST_DAYS:
         await engine.core.sleep(LOOK_EVERY)
         waited_h += 1
-        state = engine.core.state.batches[batch]
-        owed = any(
-            task.batch == batch and task.status not in ("done", "withdrawn")
-            for task in engine.core.state.tasks.values()
-        )
-        if state.broken or (state.status not in ("made", "running") and not owed):
+        if is_over(engine.core.state, batch):
             return
 
 
-def _outcome(
-    cell: EmulatedCell,
-    engine: Engine,
-    batch: BatchId,
-    watched: _Watched,
+def is_over(state: HostState, batch: BatchId) -> bool:
+    """Return whether a batch goes on no more, and people owe nothing of it."""
+    known = state.batches[batch]
+    owed = any(
+        task.batch == batch and task.status not in ("done", "withdrawn")
+        for task in state.tasks.values()
+    )
+    return bool(known.broken) or (known.status not in ("made", "running") and not owed)
+
+
+def outcome_of(
+    scenario: Scenario,
+    watched: Watched,
+    folder: Path,
+    *,
     days: float,
     began: Instant,
     effects: list[LedgerEffect],
-    scenario: Scenario,
+    look: ToldOfThing,
 ) -> Outcome:
-    state = engine.core.state
-    events = list(read_events(cell.journal_path, EVENTS))
-    made = state.batches[batch]
+    """Return what came of the one batch whose journal is in ``folder``.
+
+    Args:
+        scenario: What stood in the room.
+        watched: Was told of every event.
+        folder: The journal's and its public key's.
+        days: Of virtual time, from the room's beginning to the batch's end.
+        began: When the room's time began.
+        effects: The World's ledger.
+        look: Tells where a container is and what it holds.
+    """
+    state = watched.state
+    journal = folder / "journal.sqlite"
+    made = state.batches[BATCH]
     seeded = made.ordered.get("cells to seed")
-    stored = [
-        container
-        for container in scenario.containers.values()
-        if "/" not in container and cell.world.where(container).startswith("dewar")
-    ]
+    found = [look(container) for container in scenario.containers.values() if "/" not in container]
     return Outcome(
-        batch=str(batch),
+        batch=str(BATCH),
         status=made.status,
         virtual_days=days,
         wall_s=0.0,
@@ -383,9 +441,9 @@ def _outcome(
         deviations=[one.text for one in state.deviations.values()],
         counts=watched.counts,
         seeded=None if seeded is None else Cells.read(seeded),
-        viable_cells_out=sum(sum(cell.world.donors_in(one).values()) for one in stored),
-        comparison=compare(events, effects, start=began),
-        verdict=verify(cell.journal_path, cell.folder / "journal.pub"),
+        viable_cells_out=sum(cells for place, cells in found if place.startswith("dewar")),
+        comparison=compare(read_events(journal, EVENTS), effects, start=began),
+        verdict=verify(journal, folder / "journal.pub"),
         limits=watched.limits,
         still_open=[
             f"{path}: {phase.state.value} {phase.why}".strip()

@@ -1,0 +1,1 @@
+"""Labels, the identity gate and genealogy."""
