@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from orchestrator.kernel.errors import IdentityRefusedError
 from orchestrator.kernel.identifiers import (
@@ -78,6 +78,10 @@ class ProvenContainer:
     def __post_init__(self, made_by: object) -> None:
         if made_by is not _MADE_BY_GATE:
             raise TypeError("ask the IdentityGate for a ProvenContainer")
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or stored: a proof never survives its process."""
+        raise TypeError("a ProvenContainer isn't copied or stored; ask the IdentityGate anew")
 
 
 class Register(Protocol):

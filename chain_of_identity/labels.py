@@ -68,11 +68,12 @@ def key_of(read: LabelRead, scheme: Scheme) -> LabelKey:
         IdentityRefusedError: It isn't a label of ``scheme``, or the scanner isn't set up
             as its profile says. Nothing was looked up and nothing has moved.
     """
-    assert all(one.isascii() for one in scheme.alphabet), f"{scheme.name} isn't ASCII"
+    alphabet = scheme.alphabet
+    assert all(map(str.isascii, alphabet)), f"the scheme {scheme.name} isn't ASCII"
     scanned = read.entry is Entry.SCANNED
     text = _without_prefix(read) if scanned else read.text
     for position, character in enumerate(text, start=1):
-        if character not in scheme.alphabet:
+        if character not in alphabet:
             raise _refused(read, _fault_of(character, position, scheme))
     return scheme.scanned(text) if scanned else scheme.typed(text)
 

@@ -1,6 +1,6 @@
 """Our own labels: a kind, thirteen characters that mean nothing, and a check character.
 
-``K7QW4M9ZT2XHBFR`` is a kit's. The middle is drawn from entropy, about 64 bits, so no label
+``KMZV9X3M555GPES`` is a kit's. The middle is drawn from entropy, about 64 bits, so no label
 tells anything of a patient, a day or an order, and none can be guessed from another. Nothing
 looks like something else: 0, 1, I, L and O never occur, the check character included; a
 draw whose check character would be one of them, or ``*``, is drawn again.
@@ -33,6 +33,7 @@ PREFIX: Final[Mapping[LabelKind, str]] = {
     LabelKind.SAMPLE: "S",
 }
 
+_ALPHABET: Final = frozenset(UNAMBIGUOUS)
 _KIND_OF: Final = {prefix: kind for kind, prefix in PREFIX.items()}
 _FAIR_BELOW: Final = 256 // len(UNAMBIGUOUS) * len(UNAMBIGUOUS)  # a byte from here on is biased
 _DRAWS_MOST: Final = 200  # about 1 draw in 6 is drawn again, so 200 in a row is broken entropy
@@ -51,7 +52,7 @@ class OpaqueScheme:
     @property
     def alphabet(self) -> frozenset[str]:
         """Return every character that a label can hold."""
-        return frozenset(UNAMBIGUOUS)
+        return _ALPHABET
 
     def mint(self, kind: LabelKind, entropy: Callable[[int], bytes]) -> LabelKey:
         """Return a label that wasn't there before, drawn from ``entropy(count)``.
@@ -85,7 +86,7 @@ class OpaqueScheme:
     def _read(self, text: str, do_next: str) -> LabelKey:
         if len(text) != LENGTH:
             why = f"it has {len(text)} characters; an opaque label has {LENGTH}"
-        elif not self.alphabet.issuperset(text):
+        elif not _ALPHABET.issuperset(text):
             why = "it holds a character that no opaque label has; 0, 1, I, L and O never occur"
         elif text[0] not in _KIND_OF:
             why = f"it begins with {text[0]}; C is a container's, K a kit's, S a sample's"

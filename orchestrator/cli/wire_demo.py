@@ -14,7 +14,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hw_mocks.scenario import scenario_for
 from orchestrator.cli.folders import made_folder
@@ -50,6 +50,8 @@ ENDS_WITHIN_S: Final = 30.0
 """A process that was told to end and hasn't by then is killed."""
 
 SECONDS_A_DAY: Final = 86_400
+
+_HUNG_UP: Final = b'{"error": {"why": "it hung up, or gave no answer in time"}}'
 
 
 class PartEndedError(FailedError):
@@ -134,9 +136,12 @@ def _follow(
 
 def _effect(told: Mapping[str, Any]) -> LedgerEffect:
     """Return an effect as it was before JSON made lists of its tuples."""
-    return LedgerEffect(
-        **{**told, "things": tuple(told["things"]), "places": tuple(told["places"])}
-    )
+    read: dict[str, Any] = {
+        **told,
+        "things": tuple(told["things"]),
+        "places": tuple(told["places"]),
+    }
+    return LedgerEffect(**read)
 
 
 # The two processes --------------------------------------------------------------------------
@@ -180,9 +185,14 @@ class _Part:
         if status != 0:
             raise self.ended_early()
 
-    def kill(self) -> None:
-        """End it at once, if it still runs."""
-        if not self.has_ended:
+    def leave(self) -> None:
+        """Have it end if it still runs, as when something else failed; kill it if it doesn't."""
+        if self.has_ended:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
@@ -217,7 +227,7 @@ def _part(name: str, *arguments: str, log: Path) -> Generator[_Part]:
             part.wait_until_it_serves()
             yield part
         finally:
-            part.kill()
+            part.leave()
 
 
 class _Control:
@@ -233,19 +243,22 @@ class _Control:
         Raises:
             PartEndedError: It hung up, or refused.
         """
-        self._end.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
-        line = self._lines.readline()
-        answer = cast("dict[str, Any]", json.loads(line)) if line else {"error": {"why": "it left"}}
+        try:
+            self._end.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
+            line = self._lines.readline()
+        except OSError:
+            line = b""
+        answer: dict[str, Any] = json.loads(line or _HUNG_UP)
         if "error" in answer:
             raise PartEndedError(
                 f"ask the room for {do}",
                 why=str(answer["error"]["why"]),
-                do_next="Run the demo again in another folder",
+                do_next="Look into room.log, and run the demo again in another folder",
             )
         return answer
 
     def look(self, container: str) -> tuple[str, float]:
-        """Return where a container is, and how many viable cells of patients it holds."""
+        """Return where a container is, and how many cells of patients it holds."""
         answer = self.ask("contents", container=container)
         return str(answer["place"]), float(sum(answer["donors"].values()))
 

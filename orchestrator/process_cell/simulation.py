@@ -53,7 +53,7 @@ BATCH: Final = BatchId("B-001")
 Told = Callable[[Recorded[AnyEvent]], None]
 
 ToldOfThing = Callable[[str], tuple[str, float]]
-"""Says of a container where it is, and how many viable cells of patients it holds."""
+"""Says of a container where it is, and how many cells of patients it holds."""
 
 
 class Staffed(Protocol):
@@ -341,6 +341,7 @@ class Watched:
         self.limits: list[tuple[str, str, str]] = []
 
     def __call__(self, recorded: Recorded[AnyEvent]) -> None:
+        """Take note of one event, if it matters here."""
         event = recorded.event
         match event.kind:
             case "identity_proven":

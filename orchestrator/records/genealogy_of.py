@@ -129,9 +129,11 @@ class _Reader:
             case "receive":
                 yield Received(containers[0], volume, seq)
             case "draw_sample":
-                yield from _moved(*containers[:2], volume, MoveKind.SAMPLE, seq)
+                source, target = containers[:2]
+                yield from _moved(source, target, volume, MoveKind.SAMPLE, seq)
             case "select_magnetically":
-                yield from self._selected(*containers[:2], volume, seq)
+                source, target = containers[:2]
+                yield from self._selected(source, target, volume, seq)
             case _:
                 pass
 

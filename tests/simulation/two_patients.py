@@ -34,6 +34,7 @@ from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath
 from orchestrator.kernel.measured import Fixed
 from orchestrator.kernel.quantities import Volume, minute, mL
 from orchestrator.phases.connect import Connect
+from orchestrator.phases.feed import Feed
 from orchestrator.phases.install_kit import InstallKit
 from orchestrator.phases.load import Load
 from orchestrator.phases.phase import PhaseModel
@@ -322,16 +323,20 @@ def _filled(scenario: Scenario, recipe: Recipe) -> tuple[Scenario, dict[str, flo
         for touch in step.phase.claims().touches
         if touch.how in (Contact.DRAWS, Contact.MOVES)
     }
+    removed_mL = max(
+        step.phase.remove.to(mL) if isinstance(step.phase, Feed) else 0.0
+        for _, step in recipe.steps()
+    )
     arrivals: list[Arrival] = []
     for one in scenario.arrivals:
         changed = one
         if one.what == "kit":
             kit = next(kit for kit in recipe.kits if kit.name == one.name)
-            volume = min(kit.capacity.to(mL) / 2, 300.0)
+            volume = max(min(kit.capacity.to(mL) / 5, 300.0), removed_mL)
             poured[f"{one.container}/vessel"] = volume
             changed = replace(one, volumes=(f"{volume:.0f} mL", *one.volumes[1:]))
         elif one.what == "empty" and one.name in drawn:
-            volume = min(Volume.read(one.capacity).to(mL) / 2, 55.0)
+            volume = min(Volume.read(one.capacity).to(mL) / 2, 150.0)
             poured[one.container] = volume
             changed = replace(one, volume=f"{volume:.0f} mL")
         arrivals.append(changed)

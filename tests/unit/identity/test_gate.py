@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,9 +177,7 @@ def test_verify_refuses_what_is_not_this_batches_here_and_now(
 
 def test_another_patients_bag_is_to_be_quarantined_not_tried_again() -> None:
     with pytest.raises(IdentityRefusedError, match="quarantine it and call quality assurance"):
-        gate_over(ToyRegister()).verify(
-            scan("LBL-9931"), expected=BAG, path=PATH, seq=SCANNED_AT
-        )
+        gate_over(ToyRegister()).verify(scan("LBL-9931"), expected=BAG, path=PATH, seq=SCANNED_AT)
 
 
 def test_the_other_patient_is_named_as_the_reason_before_anything_else() -> None:
@@ -193,9 +193,8 @@ def test_the_other_patient_is_named_as_the_reason_before_anything_else() -> None
 def test_each_combination_of_four_identities_but_the_right_one_is_refused() -> None:
     """Material, label, binding and place, each ours, another's or of nobody."""
     accepted: list[tuple[object, ...]] = []
-    rows = list(
-        product((OURS, THEIRS), (BAG, SPARE, None), (BATCH, THEIR_BATCH), (OURS, THEIRS))
-    )
+    refusals: list[IdentityRefusedError] = []
+    rows = list(product((OURS, THEIRS), (BAG, SPARE, None), (BATCH, THEIR_BATCH), (OURS, THEIRS)))
     assert len(rows) == 24
     for coi, labelled, batch, slot in rows:
         register = ToyRegister()
@@ -206,10 +205,11 @@ def test_each_combination_of_four_identities_but_the_right_one_is_refused() -> N
         try:
             proof_from(register)
         except IdentityRefusedError as refusal:
-            assert shows_nothing_of_theirs(refusal)
+            refusals.append(refusal)
         else:
             accepted.append((coi, labelled, batch, slot))
     assert accepted == [(OURS, BAG, BATCH, OURS)]
+    assert all(map(shows_nothing_of_theirs, refusals))
 
 
 def test_a_reagent_of_nobody_at_a_place_of_nobody_can_be_proven_the_right_one() -> None:
@@ -232,8 +232,11 @@ def test_an_unbroken_proof_is_carried_and_says_what_it_rests_on() -> None:
     assert again.since == SCANNED_AT, "a chain of carries rests on its scan, not on its last link"
 
 
-def test_every_break_has_its_words() -> None:
+def test_every_break_has_its_words_and_stands_on_the_reference_page() -> None:
     assert set(BREAKS) == set(Break)
+    page = (Path(__file__).parents[3] / "docs/reference/identity.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([a-z ]+) \| (.+) \|$", page.partition("| break |")[2], re.MULTILINE)
+    assert {name for name, _ in rows if name in set(Break)} == set(Break)
 
 
 @pytest.mark.parametrize("broken", list(Break))

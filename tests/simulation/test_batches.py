@@ -1,0 +1,95 @@
+"""A whole batch of each procedure, through engine, drivers and emulators, judged by the room."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hw_mocks.world import Donor, run_a
+from orchestrator.journal.events import EVENTS
+from orchestrator.journal.journal import read_events
+from orchestrator.kernel.quantities import day
+from orchestrator.process_cell.simulation import simulate
+from tests.simulation.many import CAR_T, MSC, recipe_of
+
+ROOT = Path(__file__).parents[2]
+KEPT_KINDS = ("condition_edge", "keep_summary", "trace_sealed")
+SENSORS_IN_A_DAY = 3
+EVENTS_IN_A_DAY_MOST = 200
+RECORD_BYTES_MOST = 20_000_000
+CPU_S_MOST = 20.0
+
+ROOT_OF = """
+import sys, tempfile
+from pathlib import Path
+from tests.simulation.many import CAR_T, recipe_of, run_apart
+with tempfile.TemporaryDirectory() as folder:
+    print(run_apart(Path(folder), recipe_of(CAR_T), [1], seed=int(sys.argv[1]), days=1.5)[0].merkle_root)
+"""
+
+
+@pytest.mark.requirement("PRC-09")
+def test_run_a_of_the_car_t_process_comes_out_as_published(tmp_path: Path) -> None:
+    begun_s = time.process_time()
+    outcome = simulate(
+        recipe_of(CAR_T),
+        tmp_path,
+        seed=1,
+        donor=run_a("donor-1"),
+        ordered={"cells to seed": "84000000 cells"},
+    )
+    took_s = time.process_time() - begun_s
+    assert outcome.status == "complete", outcome.still_open
+    assert (outcome.comparison.repeated_acts, outcome.comparison.lost_acts) == (0, 0)
+    assert outcome.verdict.sound
+    assert outcome.holds == 0
+    assert 12.0 <= outcome.virtual_days < 13.0
+
+    before_harvest = outcome.largest_count
+    assert before_harvest is not None
+    assert outcome.fold_expansion == pytest.approx(68.0, rel=0.10)
+    assert before_harvest.engineered_cells == pytest.approx(4.5e9, rel=0.10)
+    assert took_s <= CPU_S_MOST, "of the processor's time: what else runs here doesn't count"
+
+    events = list(read_events(tmp_path / "journal.sqlite", EVENTS))
+    watched = [one for one in events if one.event.kind in KEPT_KINDS]
+    sensors = {one.event.equipment for one in watched if one.event.kind == "trace_sealed"}
+    days = (watched[-1].at - watched[0].at).to(day)
+    assert len(watched) / days / len(sensors) * SENSORS_IN_A_DAY <= EVENTS_IN_A_DAY_MOST
+    kept = sum(one.stat().st_size for one in tmp_path.glob("journal.sqlite*"))
+    assert kept < RECORD_BYTES_MOST
+
+
+def test_marrow_becomes_a_dose_of_stromal_cells_in_21_days(tmp_path: Path) -> None:
+    outcome = simulate(recipe_of(MSC), tmp_path, seed=1, donor=Donor("donor-1"))
+    assert outcome.status == "complete", outcome.still_open
+    assert (outcome.comparison.repeated_acts, outcome.comparison.lost_acts) == (0, 0)
+    assert outcome.verdict.sound
+    assert 20.0 < outcome.virtual_days < 23.0
+    washed = outcome.largest_count
+    assert washed is not None
+    assert washed.cells.base == pytest.approx(6.6e8, rel=0.25)
+    assert 0.6 * washed.cells.base < outcome.viable_cells_out < washed.cells.base
+
+
+def test_a_seed_gives_one_root_whatever_the_hash_seed_and_another_seed_another() -> None:
+    def started(seed: int, hash_seed: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", ROOT_OF, str(seed)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    running = [started(7, 1), started(7, 2), started(8, 1)]
+    roots = [one.communicate()[0].strip() for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0]
+    assert len(roots[0]) == 64
+    assert roots[0] == roots[1]
+    assert roots[0] != roots[2]
