@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
-KEPT: Final = ROOT / "build" / "release-proof"
+KEPT: Final = ROOT / ".release-proof"
 SOURCE: Final = ("chain_of_identity", "devices", "hw_mocks", "orchestrator", "protocols")
 HARNESS: Final = (
     "tests/release_proof.py",

@@ -53,16 +53,13 @@ def contents_of(held: Mixture) -> Contents:
     )
 
 
-def counted(seen: Contents, drawn_uL: float, noise: Noise, stream: str) -> Counted:
-    """Return what a counter makes of a drop of a liquid that holds what was ``seen``.
-
-    ``stream`` names the chance that its error comes from.
-    """
+def counted(seen: Contents, drawn_uL: float, noise: Noise, counter: str) -> Counted:
+    """Return what ``counter`` makes of a drop of a liquid that holds what was ``seen``."""
     swimming = seen.viable - seen.attached
     total = swimming + seen.dead
     if seen.volume_mL <= 0.0 or total <= 0.0:
         return Counted(0.0, 0.0, 0.0, 0.0, drawn_uL)
-    chance = noise.next(f"count/{stream}")
+    chance = noise.next(f"count/{counter}")
     looked_at = total / seen.volume_mL / 1000.0 * min(p.COUNTED_SHARE_UL, drawn_uL)
     relative = sqrt(p.COUNT_SPREAD**2 + 1.0 / max(looked_at, 1.0))
     scale = max(1.0 + relative * float(chance.normal()), 0.0)

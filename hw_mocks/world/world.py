@@ -416,11 +416,9 @@ class World:
     def count(self, container: str, *, drawn_uL: float = 20.0, counter: str = "counter") -> Counted:
         """Return what counting ``drawn_uL`` of a container's liquid would show, with its error.
 
-        Nothing is drawn. Each call is a new draw from the counter's and container's own stream
-        of chance, so that what else was counted changes nothing.
+        Nothing is drawn. Each call is a new draw from the counter's own stream of chance.
         """
-        chance = f"{counter}/{container}"
-        return counted(self.contents(container), drawn_uL, self.noise, chance)
+        return counted(self.contents(container), drawn_uL, self.noise, counter)
 
     def touched(self, container: str) -> tuple[str, ...]:
         """Return the donors whose cells were ever in a container."""

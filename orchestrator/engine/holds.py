@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
@@ -38,6 +38,9 @@ _AT_REST = (PhaseState.HELD, PhaseState.HOLDING)
 _ENDING = (PhaseState.STOPPING, PhaseState.STOPPED, PhaseState.ABORTING, PhaseState.ABORTED)
 _ENDED = (PhaseState.COMPLETE, PhaseState.STOPPED, PhaseState.ABORTED)
 
+
+_DECIDED: Final = "decided"
+"""A reason to stay still that lasts from people's decision to the restart's record."""
 
 class Holds:
     """Moves a unit procedure and the phases of it through their states together."""
@@ -208,15 +211,16 @@ class Holds:
     async def let_go_on(self, batch: BatchId, control: UnitControl, why: str) -> None:
         """Take away the doubts that people have decided; go on if nothing else holds it."""
         attempts = self._core.state.attempts
+        control.reasons[_DECIDED] = why  # phases stay still until the restart is on record
         control.clear(
             reason
             for reason in control.reasons
             if reason.startswith("doubt ") and reason.removeprefix("doubt ") not in attempts
         )
-        if control.reasons or control.ends:
+        if set(control.reasons) != {_DECIDED} or control.ends:
+            control.clear((_DECIDED,))
             return
         if self.state_of(batch, control.path) is PhaseState.HOLDING:
-            control.reasons["decided"] = why  # no act is quieted for it
             self._spawn(
                 partial(self._restart_once_held, batch, control, why), f"restart {control.path}"
             )
@@ -228,9 +232,10 @@ class Holds:
         await self._core.bells.until(
             "news", lambda: self.state_of(batch, control.path) is not PhaseState.HOLDING
         )
-        control.clear(("decided",))
-        if not control.reasons and not control.ends:
+        if set(control.reasons) == {_DECIDED} and not control.ends:
             await self._restart(batch, control, why)
+        else:
+            control.clear((_DECIDED,))
 
     async def _restart(
         self,

@@ -103,7 +103,9 @@ class Connect(PhaseModel):
         container = outside.container(self.container)
         kit = KitId(str(outside.container(self.kit)))
         hook = outside.place(self.station, "hook")
-        (kit_proof,) = await prove_joined(outside, station=self.station, kit=self.kit)
+        (kit_proof,) = await prove_joined(
+            outside, station=self.station, kit=self.kit, carried_suffices=False
+        )
         bag_proof = await outside.see(Identify(unit=self.station, container=container, place=hook))
         work, instruction = _WORK[self.by]
         await outside.do(

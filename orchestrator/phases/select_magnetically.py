@@ -53,7 +53,7 @@ class SelectMagnetically(PhaseModel):
         return (
             f"Select {self.marker} cells of the {self.source} into the {self.target} on the "
             f"selection box at the {self.at}, within {self.longest}; state the volume; a second "
-            "person verifies."
+            "person verifies. Throw the empty bag away."
         )
 
     async def run(self, outside: Outside) -> Report:
@@ -75,4 +75,12 @@ class SelectMagnetically(PhaseModel):
             longest=self.longest,
         )
         volume = await reported(outside, selected, "volume", _THINKABLE, second_person=True)
+        await by_hand(
+            outside,
+            self.at,
+            Handwork.DISCARD,
+            f"Throw {source} away: it is empty, and the bench is for the next patient",
+            proven=(source_proof,),
+            containers=(source,),
+        )
         return {**selected.detail, "volume": str(volume)}

@@ -17,6 +17,8 @@ from orchestrator.kernel.quantities import day
 from orchestrator.process_cell.simulation import simulate
 from tests.simulation.many import CAR_T, MSC, recipe_of
 
+pytestmark = pytest.mark.timeout(300)  # seconds on an idle machine; tests run beside others
+
 ROOT = Path(__file__).parents[2]
 KEPT_KINDS = ("condition_edge", "keep_summary", "trace_sealed")
 SENSORS_IN_A_DAY = 3
@@ -29,7 +31,8 @@ import sys, tempfile
 from pathlib import Path
 from tests.simulation.many import CAR_T, recipe_of, run_apart
 with tempfile.TemporaryDirectory() as folder:
-    print(run_apart(Path(folder), recipe_of(CAR_T), [1], seed=int(sys.argv[1]), days=1.5)[0].merkle_root)
+    ran = run_apart(Path(folder), recipe_of(CAR_T), [1], seed=int(sys.argv[1]), days=1.5)
+    print(ran[0].merkle_root)
 """
 
 

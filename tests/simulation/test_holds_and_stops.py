@@ -147,9 +147,10 @@ def test_stopping_one_unit_procedure_lets_its_sibling_end_its_act(
 ) -> None:
     answered: Any = Technician.__dict__["_task"]
 
-    async def leave_questions(self: Technician, task: Any) -> None:
-        if task["work"] != "enter" and task["work"] != "decide":
-            await answered(self, task)
+    async def leave_questions(self: Technician, task: Any, boxes: Any) -> Any:
+        if task["work"] in ("enter", "decide"):
+            return False
+        return await answered(self, task, boxes)
 
     monkeypatch.setattr(Technician, "_task", leave_questions)
     use(SIDE_BY_SIDE)

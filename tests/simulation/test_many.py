@@ -19,6 +19,7 @@ from tests.simulation.many import (
 )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.requirement("IDC-04")
 def test_eight_batches_on_eight_cells_keep_to_their_own_records(tmp_path: Path) -> None:
     records = run_apart(tmp_path, recipe_of(CAR_T), range(1, 9), seed=1, days=2.0)

@@ -30,6 +30,7 @@ def _worked_s() -> float:
 
 
 @pytest.mark.release_proof
+@pytest.mark.timeout(600)
 @pytest.mark.requirement("PRC-09")
 def test_a_batch_over_wires_asks_for_the_same_as_in_memory(tmp_path: Path) -> None:
     recipe = written_recipe(PROTOCOL)

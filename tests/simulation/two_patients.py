@@ -94,7 +94,6 @@ CHECKED_AFTER: Final = (Connect, InstallKit, Load, Store)
 
 _CARRIED: Final = "the docked kit's identity is carried; the fixed scanner isn't asked again"
 KNOWN_GAPS: Final[Mapping[tuple[str, Slip], str]] = {
-    ("connect/1", "docks"): _CARRIED,
     ("sample_and_count/1", "docks"): _CARRIED,
     ("mix/1", "docks"): _CARRIED,
     ("grade_confluence/1", "docks"): _CARRIED,

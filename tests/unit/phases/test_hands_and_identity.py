@@ -80,10 +80,16 @@ def test_both_bags_of_a_selection_are_scanned_and_two_people_see_it() -> None:
         at="bench",
         longest_hold=HOLD,
     )
-    answers = Answers([PROVEN, PROVEN, done(volume="50 mL")])
+    answers = Answers([PROVEN, PROVEN, done(volume="50 mL"), done()])
     report = ran(phase, answers)
-    assert answers.told == ["see C-1 at bench", "see C-2 at bench", "do select_magnetically"]
-    act = answers.acts("hand_act")[0]
+    assert answers.told == [
+        "see C-1 at bench",
+        "see C-2 at bench",
+        "do select_magnetically",
+        "do discard",
+    ]
+    act, thrown_away = answers.acts("hand_act")
+    assert thrown_away.containers == ("C-1",)
     assert act.containers == ("C-1", "C-2")
     assert act.second_person
     assert act.parameters == {"marker": "CD4/CD8"}
