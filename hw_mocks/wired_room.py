@@ -316,6 +316,7 @@ class WiredRoom:
         contents = self.world.contents(name)
         return {
             "volume_mL": contents.volume_mL,
+            "viable": contents.viable,
             "donors": self.world.donors_in(name),
             "label": self.world.label_of(name),
             "place": self.world.where(name),

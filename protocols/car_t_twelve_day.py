@@ -325,7 +325,7 @@ def car_t_twelve_day(p: Writer) -> None:
         culture_until(
             p, incubator, kit, since=seeding, days=12, at_least=20 * hour, safe_for=12 * hour
         )
-        with p.operation("Sample before harvest on day 12", longest_hold=2 * hour):
+        with p.operation("Sample before harvest on day 12", longest_hold=2 * hour) as day_12:
             arm.move(kit, from_=incubator, to=station)
             station.mix(kit, by="hands", times=10)
             count_12 = counter.count(
@@ -417,7 +417,8 @@ def car_t_twelve_day(p: Writer) -> None:
         ("Feed of day 9 is due", day_8, day_9, 30 * hour),
         ("Exchange of day 10 is due", day_9, day_10, 30 * hour),
         ("Exchange of day 11 is due", day_10, day_11, 30 * hour),
-        ("Harvest is due", day_11, harvest, 36 * hour),
+        ("Count of day 12 is due", day_11, day_12, 26 * hour),
+        ("Harvest is due", day_11, harvest, 40 * hour),
     ):
         p.lag(
             name,

@@ -260,7 +260,7 @@ class _Control:
     def look(self, container: str) -> tuple[str, float]:
         """Return where a container is, and how many cells of patients it holds."""
         answer = self.ask("contents", container=container)
-        return str(answer["place"]), float(sum(answer["donors"].values()))
+        return str(answer["place"]), float(answer["viable"])
 
 
 @contextmanager

@@ -218,7 +218,7 @@ async def _simulated(
                     days=days,
                     began=room_began,
                     effects=effects,
-                    look=lambda one: (world.where(one), sum(world.donors_in(one).values())),
+                    look=lambda one: (world.where(one), world.contents(one).viable),
                 )
             )
             outcome[0].wall_s = time.perf_counter() - began

@@ -95,8 +95,7 @@ def test_twelve_batches_share_a_cell_and_lose_no_clock_and_no_cells(tmp_path: Pa
     assert shared["late_feeds"] == []
     alone = part("twelve, each alone on the cell", lambda: {"fold": _alone(tmp_path)})
     differ = {
-        batch: round(shared["fold"][batch] / fold - 1.0, 4)
-        for batch, fold in alone["fold"].items()
+        batch: round(shared["fold"][batch] / fold - 1.0, 4) for batch, fold in alone["fold"].items()
     }
     part("twelve, shared against alone", lambda: {"yields_differ": differ})
     assert all(abs(one) <= YIELD_WITHIN for one in differ.values()), differ
