@@ -42,6 +42,7 @@ _ENDED = (PhaseState.COMPLETE, PhaseState.STOPPED, PhaseState.ABORTED)
 _DECIDED: Final = "decided"
 """A reason to stay still that lasts from people's decision to the restart's record."""
 
+
 class Holds:
     """Moves a unit procedure and the phases of it through their states together."""
 

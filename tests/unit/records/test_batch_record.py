@@ -80,10 +80,12 @@ def _acts(record: BatchRecord) -> list[ActEntry]:
     return [one for phase in record.procedure for one in phase.entries if isinstance(one, ActEntry)]
 
 
-def _first_scan(record: BatchRecord) -> IdentityEntry:
-    (first,) = record.procedure[0].entries
-    assert isinstance(first, IdentityEntry)
-    return first
+def _kit_scan(record: BatchRecord) -> IdentityEntry:
+    """Return the scan of the docked kit with which the joint began: the newest of it."""
+    newest = record.procedure[1].entries[0]
+    assert isinstance(newest, IdentityEntry)
+    assert (newest.container, newest.rests_on) == ("K-1", "scanned")
+    return newest
 
 
 @pytest.mark.requirement("BRR-02")
@@ -97,7 +99,7 @@ def test_each_step_says_what_was_done_with_what_and_by_whom(record: BatchRecord)
     path = {"valves_open_": "p1,vessel"}
     assert attempt.evidence_before == {"weight_vessel": "40 g", **path}
     assert attempt.evidence_after == {"weight_vessel": "100 g", **path}
-    assert attempt.proven == (f"K-1 carried from {_first_scan(record).seq}", "C-1 scanned")
+    assert attempt.proven == (f"K-1 carried from {_kit_scan(record).seq}", "C-1 scanned")
     weld = next(one for one in _acts(record) if one.act == "weld")
     (welded,) = weld.attempts
     people = {one.user for one in record.people}
@@ -456,4 +458,4 @@ def test_a_carried_proof_names_the_scan_that_it_rests_on(record: BatchRecord) ->
         one for phase in record.procedure for one in phase.entries if isinstance(one, IdentityEntry)
     ]
     carried = [one for one in proofs if not one.scanner]
-    assert {one.rests_on for one in carried} == {f"carried from {_first_scan(record).seq}"}
+    assert {one.rests_on for one in carried} == {f"carried from {_kit_scan(record).seq}"}
