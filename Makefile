@@ -52,7 +52,7 @@ trace: .venv/.installed-dev ## requirements and their tests, and what emulation 
 	@$(BIN)/python -m tests.trace
 
 release-proof: .venv/.installed-dev ## the long proofs, before a release
-	@ended=0; $(BIN)/pytest -n 2 --dist loadgroup -m release_proof -o "python_files=test_*.py release_proof_*.py" tests || ended=$$?; $(BIN)/python -m tests.release_proof; exit $$ended
+	@ended=0; $(BIN)/pytest -n 2 -m release_proof -o "python_files=test_*.py release_proof_*.py" tests || ended=$$?; $(BIN)/python -m tests.release_proof; exit $$ended
 
 lock: .venv/.installed-dev ## pin again; add UPGRADE=1 for the newest that are allowed
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --build-deps-for editable --output-file requirements.lock pyproject.toml && $(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements-dev.lock requirements-dev.in

@@ -101,9 +101,9 @@ class Together:
     """What came of several batches on one cell."""
 
     status: dict[str, str]
-    fold: dict[str, float]
-    """By batch, the viable cells in its vessel at the count before harvest, by those seeded: as
-    the World has them, so without the counter's error."""
+    cells: dict[str, float]
+    """By batch, the viable cells in its vessel at the count before harvest: as the World has
+    them, so without the counter's error."""
     stored_cells: dict[str, float]
     clocks: list[Clock]
     waits: list[tuple[Duration, str]]
@@ -140,30 +140,22 @@ class Together:
 
 @dataclass
 class _Looks:
-    """Looks into vessels when phases end, and counts holds."""
+    """Looks into vessels when they are counted, and counts holds."""
 
     cell: EmulatedCell
     engine: Engine
-    seeded: dict[str, float] = field(default_factory=dict[str, float])
-    most: dict[str, float] = field(default_factory=dict[str, float])
+    cells: dict[str, float] = field(default_factory=dict[str, float])
     holds: int = 0
-
-    @property
-    def fold(self) -> dict[str, float]:
-        return {batch: most / self.seeded[batch] for batch, most in sorted(self.most.items())}
 
     def __call__(self, recorded: Recorded[AnyEvent]) -> None:
         event = recorded.event
         if event.kind == "state_changed":
             self.holds += event.trigger == "held"
-        elif event.kind == "phase_ended":
+        elif event.kind == "phase_ended" and "viable_density" in event.report:
             batch = str(event.batch)
             kits = self.engine.core.state.batches[batch].kits.values()
             cells = sum(self.cell.world.contents(f"{kit}/vessel").viable for kit in kits)
-            if cells > 0.0:
-                self.seeded.setdefault(batch, cells)
-            if batch in self.seeded and "viable_density" in event.report:
-                self.most[batch] = max(self.most.get(batch, 0.0), cells)
+            self.cells[batch] = max(self.cells.get(batch, 0.0), cells)
 
 
 def run_together(
@@ -245,7 +237,7 @@ def _judged(
     state = engine.core.state
     return Together(
         status={name: state.batches[name].status for name in scenarios},
-        fold=looks.fold,
+        cells=looks.cells,
         stored_cells={
             name: sum(
                 sum(world.donors_in(one).values())

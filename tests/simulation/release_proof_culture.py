@@ -8,17 +8,19 @@ no procedure that passes its check leaves these out.
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 import pytest
 
-from hw_mocks.world import Donor, random_donor, run_a, run_b
+from hw_mocks.world import Donor, materials, random_donor, run_a, run_b
 from orchestrator.process_cell.simulation import simulate
 from tests.release_proof import Measured, part
 from tests.simulation.many import CAR_T, recipe_of
 from tests.unit.world.cultures import t_cells
+from tests.unit.world.lab import Lab
 
 pytestmark = [pytest.mark.release_proof, pytest.mark.timeout(1200)]
 
@@ -85,6 +87,7 @@ def test_what_is_missing_costs_what_was_published() -> None:
             ).car_share,
             "fold_without_feeds": t_cells(TYPICAL, seeded=SEEDED, fed=False).fold,
             "fold_with_a_day_at_34_degC": t_cells(TYPICAL, seeded=SEEDED, cool_on_day=6).fold,
+            "doubling_time_h_perfused": _doubling_time_h(),
         }
 
     ran = part("culture, with something missing", measure)
@@ -92,3 +95,19 @@ def test_what_is_missing_costs_what_was_published() -> None:
     assert ran["engineered_share_without_vector"] == 0.0
     assert ran["fold_without_feeds"] < 0.7 * ran["fold"]
     assert ran["fold_with_a_day_at_34_degC"] < ran["fold"]
+    assert ran["doubling_time_h_perfused"] <= 22.0
+
+
+def _doubling_time_h() -> float:
+    """Return the doubling time over eight and a half days of medium that never runs out."""
+    lab = Lab(TYPICAL)
+    lab.world.add_kit("K1", place="station")
+    lab.add(materials.selected_t_cells(TYPICAL, cells=SEEDED, volume_mL=20.0))
+    lab.add(materials.activator(5.0))
+    lab.add(materials.medium(500.0))
+    seeded = lab.world.contents(lab.vessel).viable
+    lab.world.perfuse(lab.vessel, True, "technician")
+    lab.put("incubator/1")
+    lab.clock.until_day(8.5)
+    fold = lab.world.contents(lab.vessel).viable / seeded
+    return lab.clock.at_s / 3600.0 * log(2.0) / log(fold)
