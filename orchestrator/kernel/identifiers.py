@@ -9,13 +9,18 @@ and none may hold what tells a patient's name.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Self, cast, final
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, ClassVar, Final, Self, cast, final
 
 from pydantic_core import core_schema
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
+
+KEPT_MOST: Final = 4_096
+"""So many texts of a kind that were checked last are kept: a journal names each often."""
 
 
 class Identifier(str):
@@ -62,8 +67,12 @@ class Identifier(str):
         cls, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Validate an instance or its text; serialise as plain text."""
-        return core_schema.no_info_plain_validator_function(
-            cls._validated, serialization=core_schema.to_string_ser_schema(when_used="always")
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_after_validator_function(
+                _reader(cls), core_schema.str_schema(strict=True)
+            ),
+            python_schema=core_schema.no_info_plain_validator_function(cls._validated),
+            serialization=core_schema.to_string_ser_schema(when_used="always"),
         )
 
     @classmethod
@@ -77,6 +86,15 @@ class Identifier(str):
             "pattern": f"^{cls.form.pattern}$",
             "examples": [cls.example],
         }
+
+
+@cache
+def _reader(kind: type[Identifier]) -> Callable[[str], Identifier]:
+    """Return what makes a kind of plain text, checking a text it has just seen only once.
+
+    One text gives one object, which nobody can change; a text that was refused isn't kept.
+    """
+    return lru_cache(maxsize=KEPT_MOST)(kind)
 
 
 @final
