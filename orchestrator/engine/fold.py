@@ -7,7 +7,7 @@ so equal events give equal states. It judges nothing: an event in the journal ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from chain_of_identity.gate import Break
 from orchestrator.engine.materials import CARRYING, SHARED, apply_effect, bind_kit_positions
@@ -44,15 +44,18 @@ REQUESTS_KEPT_MOST: Final = 10_000
 def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
     """Return ``state`` after one more event."""
     state.seq = recorded.seq
-    step = _STEPS.get(recorded.event.kind)
+    event = recorded.event
+    kind = event.kind
+    step = _STEPS.get(kind)
     if step is not None:
         try:
-            step(state, recorded, recorded.event)
+            step(state, recorded, event)
         except (LookupError, ValueError, TypeError, ArithmeticError) as misfit:
             _note_misfit(state, recorded, misfit)
-    if recorded.event.kind == "state_changed" and recorded.event.batch in state.batches:
-        state.batches[recorded.event.batch].changed = recorded.seq
-    _note_request(state, recorded)
+    if kind == "state_changed":
+        _note_change(state, recorded)
+    elif kind in _REQUESTED:
+        _note_request(state, recorded)
     return state
 
 
@@ -65,8 +68,14 @@ def _note_misfit(state: HostState, recorded: Recorded[ev.AnyEvent], misfit: Exce
         batch.broken = f"event {recorded.seq} ({event.kind}) doesn't fit the record before it"
 
 
-def _note_request(state: HostState, recorded: Recorded[ev.AnyEvent]) -> None:
-    request = getattr(recorded.event, "request", "")
+def _note_change(state: HostState, recorded: Recorded[Any]) -> None:
+    batch = state.batches.get(recorded.event.batch)
+    if batch is not None:
+        batch.changed = recorded.seq
+
+
+def _note_request(state: HostState, recorded: Recorded[Any]) -> None:
+    request = recorded.event.request
     if request:
         state.answered[request] = recorded.seq
         if len(state.answered) > REQUESTS_KEPT_MOST:
@@ -293,52 +302,72 @@ def _phase_failed(state: HostState, at: Recorded[Any], event: ev.PhaseFailed) ->
 
 
 def _attempt_intended(state: HostState, at: Recorded[Any], event: ev.AttemptIntended) -> None:
-    words = state.batches[event.batch].phases[event.path].words
-    word = words.get(event.word)
-    if word is None:
-        word = words[event.word] = WordState(event.asked)
-    word.attempts.append(
-        AttemptState(
-            event.command,
-            event.equipment,
-            event.act if event.act is not None else event.asked,
-            event.before,
-            event.witness,
-            event.evidence,
-            at.seq,
-            at.at,
-        )
+    batch, path, number, command = event.batch, event.path, event.word, event.command
+    words = state.batches[batch].phases[path].words
+    asked, act = event.asked, event.act
+    attempt = AttemptState(
+        command,
+        event.equipment,
+        asked if act is None else act,
+        event.before,
+        event.witness,
+        event.evidence,
+        at.seq,
+        at.at,
     )
-    state.attempts[event.command] = (event.batch, event.path, event.word)
+    word = words.get(number)
+    if word is None:
+        words[number] = WordState(asked, attempts=[attempt])
+    else:
+        word.attempts.append(attempt)
+    state.attempts[command] = (batch, path, number)
 
 
-def _attempt_ended(
+def _attempt_settled(state: HostState, at: Recorded[Any], event: ev.AttemptSettled) -> None:
+    batch, attempt = _answered(state, at, event)
+    attempt.verdict = event.verdict
+    shown = state.equipment.get(attempt.equipment)
+    if shown is not None:
+        shown.values = event.after
+        shown.witness = event.witness
+    if event.done:
+        apply_effect(state, batch, attempt, at)
+
+
+def _attempt_reconciled(state: HostState, at: Recorded[Any], event: ev.AttemptReconciled) -> None:
+    batch, attempt = _answered(state, at, event)
+    attempt.verdict = event.verdict
+    if attempt.act["kind"] in CARRYING:
+        _occupancy_unknown(state, at, attempt.act)
+    if event.done:
+        apply_effect(state, batch, attempt, at)
+
+
+def _attempt_failed(state: HostState, at: Recorded[Any], event: ev.AttemptFailed) -> None:
+    batch, attempt = _answered(state, at, event)
+    attempt.verdict = "part" if event.done else "nothing"
+    attempt.why = event.error.get("why", "")
+    if event.done:
+        apply_effect(state, batch, attempt, at)
+
+
+def _answered(
     state: HostState,
     at: Recorded[Any],
     event: ev.AttemptSettled | ev.AttemptReconciled | ev.AttemptFailed,
-) -> None:
+) -> tuple[str, AttemptState]:
+    """Close an attempt and end the doubt about it; return its batch, and it with what it did."""
     batch, path, number = state.attempts.pop(event.command)
-    word = state.batches[batch].phases[path].words[number]
-    attempt = word.attempts[-1]
+    known = state.batches[batch]
+    word = known.phases[path].words[number]
     word.answered_at = at.at
+    attempt = word.attempts[-1]
     attempt.done = event.done
     attempt.detail = event.detail
-    if isinstance(event, ev.AttemptFailed):
-        attempt.verdict = "part" if event.done else "nothing"
-        attempt.why = event.error.get("why", "")
-    else:
-        attempt.verdict = event.verdict
-    shown = state.equipment.get(attempt.equipment)
-    if shown is not None and isinstance(event, ev.AttemptSettled):
-        shown.values = event.after
-        shown.witness = event.witness
-    for procedure in state.batches[batch].procedures.values():
-        procedure.reasons.pop(f"doubt {event.command}", None)
-    act = attempt.act
-    if isinstance(event, ev.AttemptReconciled) and act["kind"] in CARRYING:
-        _occupancy_unknown(state, at, act)
-    if event.done:
-        apply_effect(state, batch, attempt, at)
+    for procedure in known.procedures.values():
+        if procedure.reasons:
+            procedure.reasons.pop(f"doubt {event.command}", None)
+    return batch, attempt
 
 
 def _occupancy_unknown(state: HostState, at: Recorded[Any], act: dict[str, Any]) -> None:
@@ -613,9 +642,9 @@ _STEPS: Final = cast(
         "phase_ended": _phase_ended,
         "phase_failed": _phase_failed,
         "attempt_intended": _attempt_intended,
-        "attempt_settled": _attempt_ended,
-        "attempt_reconciled": _attempt_ended,
-        "attempt_failed": _attempt_ended,
+        "attempt_settled": _attempt_settled,
+        "attempt_reconciled": _attempt_reconciled,
+        "attempt_failed": _attempt_failed,
         "attempt_uncertain": _attempt_uncertain,
         "seen": _seen,
         "scan_awaited": _scan_awaited,
@@ -642,3 +671,10 @@ _STEPS: Final = cast(
         "deviation_closed": _deviation_closed,
     },
 )
+
+_REQUESTED: Final = frozenset(
+    model.model_fields["kind"].default
+    for model in get_args(get_args(ev.AnyEvent)[0])
+    if "request" in model.model_fields
+)
+"""Kinds of events that may name the request of a person that they carried out."""

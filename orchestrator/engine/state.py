@@ -28,10 +28,10 @@ class AttemptState:
     intended: int
     intended_at: Instant
     verdict: str = "open"
-    after: Texts = field(default_factory=dict[str, str])
+    after: Texts = field(default_factory=dict)
     """What the device showed when nobody knew what it had done."""
     done: str = ""
-    detail: Texts = field(default_factory=dict[str, str])
+    detail: Texts = field(default_factory=dict)
     why: str = ""
 
 
@@ -42,7 +42,7 @@ class WordState:
     asked: dict[str, Any]
     answer: dict[str, Any] | None = None
     answered_at: Instant | None = None
-    attempts: list[AttemptState] = field(default_factory=list["AttemptState"])
+    attempts: list[AttemptState] = field(default_factory=list)
     asked_at: Instant | None = None
     asked_boot: str = ""
     asked_boottime_ms: int = 0
@@ -57,8 +57,8 @@ class PhaseRecord:
     started_at: Instant
     state: PhaseState = PhaseState.RUNNING
     why: str = ""
-    words: dict[int, WordState] = field(default_factory=dict[int, "WordState"])
-    report: Texts = field(default_factory=dict[str, str])
+    words: dict[int, WordState] = field(default_factory=dict)
+    report: Texts = field(default_factory=dict)
     ended_at: Instant | None = None
 
 
@@ -68,7 +68,7 @@ class ProcedureState:
 
     state: PhaseState = PhaseState.IDLE
     why: str = ""
-    reasons: Texts = field(default_factory=dict[str, str])
+    reasons: Texts = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -85,17 +85,17 @@ class BatchState:
     ordered: Texts
     made_at: Instant
     status: str = "made"
-    phases: dict[str, PhaseRecord] = field(default_factory=dict[str, "PhaseRecord"])
-    branches: Texts = field(default_factory=dict[str, str])
-    measured: Texts = field(default_factory=dict[str, str])
-    watches: Texts = field(default_factory=dict[str, str])
-    moments: dict[str, Instant] = field(default_factory=dict[str, Instant])
+    phases: dict[str, PhaseRecord] = field(default_factory=dict)
+    branches: Texts = field(default_factory=dict)
+    measured: Texts = field(default_factory=dict)
+    watches: Texts = field(default_factory=dict)
+    moments: dict[str, Instant] = field(default_factory=dict)
     changed: int = 0
     """The last event that moved a part of it to another state."""
     broken: str = ""
     broken_path: str = ""
     """Where, if a phase's record was what broke it; ``*`` if it was an unforeseen error."""
-    procedures: dict[str, ProcedureState] = field(default_factory=dict[str, "ProcedureState"])
+    procedures: dict[str, ProcedureState] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class EquipmentState:
     firmware: str
     values: Texts
     witness: str
-    outside: Texts = field(default_factory=dict[str, str])
+    outside: Texts = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class ContainerState:
     quarantined: str = ""
     opened_at: Instant | None = None
     proven_seq: int = 0
-    breaks: dict[str, int] = field(default_factory=dict[str, int])
+    breaks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -182,7 +182,7 @@ class TaskState:
     taken_by: str = ""
     reported_by: str = ""
     verified_by: str = ""
-    values: Texts = field(default_factory=dict[str, str])
+    values: Texts = field(default_factory=dict)
     choice: str = ""
     signature: dict[str, Any] | None = None
     changed: int = 0
@@ -252,7 +252,7 @@ class RecipeState:
     title: str
     document: str
     version: str
-    signers: Texts = field(default_factory=dict[str, str])
+    signers: Texts = field(default_factory=dict)
     submitted_seq: int = 0
 
 
@@ -278,28 +278,26 @@ class HostState:
     synchronised: bool = True
     last_start: int = 0
     ended_well: bool = True
-    batches: dict[str, BatchState] = field(default_factory=dict[str, "BatchState"])
-    equipment: dict[str, EquipmentState] = field(default_factory=dict[str, "EquipmentState"])
-    lots: dict[str, LotState] = field(default_factory=dict[str, "LotState"])
-    containers: dict[str, ContainerState] = field(default_factory=dict[str, "ContainerState"])
-    labels: Texts = field(default_factory=dict[str, str])
-    leases: dict[str, LeaseState] = field(default_factory=dict[str, "LeaseState"])
-    waiters: dict[str, WaiterState] = field(default_factory=dict[str, "WaiterState"])
-    tasks: dict[str, TaskState] = field(default_factory=dict[str, "TaskState"])
-    limits: dict[str, LimitState] = field(default_factory=dict[str, "LimitState"])
-    alarms: dict[str, AlarmState] = field(default_factory=dict[str, "AlarmState"])
-    deviations: dict[str, DeviationState] = field(default_factory=dict[str, "DeviationState"])
-    people: dict[str, PersonState] = field(default_factory=dict[str, "PersonState"])
-    sessions: Texts = field(default_factory=dict[str, str])
-    recipes: dict[str, RecipeState] = field(default_factory=dict[str, "RecipeState"])
-    scans: dict[str, AwaitedScan] = field(default_factory=dict[str, "AwaitedScan"])
-    traced: dict[str, int] = field(default_factory=dict[str, int])
+    batches: dict[str, BatchState] = field(default_factory=dict)
+    equipment: dict[str, EquipmentState] = field(default_factory=dict)
+    lots: dict[str, LotState] = field(default_factory=dict)
+    containers: dict[str, ContainerState] = field(default_factory=dict)
+    labels: Texts = field(default_factory=dict)
+    leases: dict[str, LeaseState] = field(default_factory=dict)
+    waiters: dict[str, WaiterState] = field(default_factory=dict)
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    limits: dict[str, LimitState] = field(default_factory=dict)
+    alarms: dict[str, AlarmState] = field(default_factory=dict)
+    deviations: dict[str, DeviationState] = field(default_factory=dict)
+    people: dict[str, PersonState] = field(default_factory=dict)
+    sessions: Texts = field(default_factory=dict)
+    recipes: dict[str, RecipeState] = field(default_factory=dict)
+    scans: dict[str, AwaitedScan] = field(default_factory=dict)
+    traced: dict[str, int] = field(default_factory=dict)
     """Samples sealed so far, by ``equipment reading``."""
-    attempts: dict[str, tuple[str, str, int]] = field(
-        default_factory=dict[str, tuple[str, str, int]]
-    )
+    attempts: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Open attempts: command to (batch, path, word)."""
-    answered: dict[str, int] = field(default_factory=dict[str, int])
+    answered: dict[str, int] = field(default_factory=dict)
     """People's requests that were carried out, the newest last: request to event."""
-    unfolded: dict[int, str] = field(default_factory=dict[int, str])
+    unfolded: dict[int, str] = field(default_factory=dict)
     """Events that don't fit the state they met: what they changed isn't known here."""

@@ -19,6 +19,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -109,6 +110,12 @@ class Recorded(NamedTuple, Generic[E]):
     event: E
 
 
+_recorded: Final[Callable[[tuple[Any, ...]], Recorded[Any]]] = partial(
+    tuple[Any, ...].__new__, Recorded
+)
+"""Makes one of its six parts, in half the time that naming them takes."""
+
+
 def row_text(
     seq: int,
     host: str,
@@ -139,11 +146,10 @@ def is_intact(row: tuple[Any, ...]) -> bool:
     """
     seq, host, epoch, boot, at_utc, boottime, stream, kind, body, leaf = row
     try:
-        columns = host + boot + at_utc + stream + kind
-        plain = '"' not in columns and "\\" not in columns
+        columns = "".join((host, boot, at_utc, stream, kind))
     except TypeError:
         return False
-    if not (plain and type(seq) is type(epoch) is type(boottime) is int):
+    if '"' in columns or "\\" in columns or not type(seq) is type(epoch) is type(boottime) is int:
         return False
     text = row_text(seq, host, epoch, boot, at_utc, boottime, stream, kind, body)
     return sha256(b"\x00" + text.encode()).digest() == leaf
@@ -192,16 +198,9 @@ def read_rows(path: Path, *, from_seq: int = 1, vfs: str | None = None) -> Itera
     Raises:
         apsw.Error: The file is damaged or no database.
     """
-    for row in _stored_rows(path, from_seq, vfs):
-        yield Row(*row)
-
-
-def _stored_rows(path: Path, from_seq: int, vfs: str | None) -> Iterator[tuple[Any, ...]]:
-    connection = open_to_read(path, vfs=vfs)
-    try:
-        yield from connection.execute(SELECT_ROWS, (from_seq,))
-    finally:
-        connection.close()
+    with contextlib.closing(open_to_read(path, vfs=vfs)) as connection:
+        for row in connection.execute(SELECT_ROWS, (from_seq,)):
+            yield Row(*row)
 
 
 def read_events(
@@ -216,21 +215,24 @@ def read_events(
             The events before it were yielded and are sound.
     """
     expected = from_seq
-    validate = adapter.validate_json
+    validate = adapter.validator.validate_json
     boot_text, boot = "", None
     at_text, at = "", None
+    boottime_ms, boottime = -1, None
     try:
-        for row in _stored_rows(path, from_seq, vfs):
-            seq, _, _, row_boot, at_utc, boottime, stream, _, body, _ = row
-            if seq != expected or not is_intact(row):
-                raise _broken(path, expected, "it doesn't match its hash, or is missing")
-            if row_boot != boot_text or boot is None:
-                boot_text, boot = row_boot, BootId(row_boot)
-            if at_utc != at_text or at is None:
-                at_text, at = at_utc, Instant.read(at_utc)
-            event = validate(body)
-            yield Recorded(seq, at, boot, Duration.of_base(boottime), stream, event)
-            expected += 1
+        with contextlib.closing(open_to_read(path, vfs=vfs)) as connection:
+            for row in connection.execute(SELECT_ROWS, (from_seq,)):
+                seq, _, _, row_boot, at_utc, row_boottime, stream, _, body, _ = row
+                if seq != expected or not is_intact(row):
+                    raise _broken(path, expected, "it doesn't match its hash, or is missing")
+                if row_boot != boot_text or boot is None:
+                    boot_text, boot = row_boot, BootId(row_boot)
+                if at_utc != at_text or at is None:
+                    at_text, at = at_utc, Instant.read(at_utc)
+                if row_boottime != boottime_ms or boottime is None:
+                    boottime_ms, boottime = row_boottime, Duration.of_base(row_boottime)
+                yield _recorded((seq, at, boot, boottime, stream, validate(body)))
+                expected += 1
     except ValidationError as unknown:
         why = f"this version can't read it ({unknown.errors()[0]['msg']})"
         raise _broken(path, expected, why) from unknown
