@@ -20,8 +20,9 @@ from orchestrator.cli.printing import in_columns, say, say_json, tell
 from orchestrator.engine.fold import fold
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.phase_state import PhaseState, state_of_parent
+from orchestrator.engine.replay import collector_resting
 from orchestrator.engine.state import BatchState, ContainerState, HostState, LimitState
-from orchestrator.journal.events import EVENTS, RecipeSubmitted
+from orchestrator.journal.events import EVENTS
 from orchestrator.journal.journal import read_events
 from orchestrator.kernel.acts import Claims
 from orchestrator.kernel.errors import BrokenChainError, ProcessError, RefusedError
@@ -91,11 +92,12 @@ def read_known(journal: Path) -> Known:
     """Fold a journal, without changing anything."""
     known = Known(HostState(), {}, None, "", None)
     try:
-        for recorded in read_events(journal, EVENTS):
-            fold(known.state, recorded)
-            known.last_at = recorded.at
-            if isinstance(recorded.event, RecipeSubmitted):
-                known.recipes[recorded.event.recipe] = recorded.event.content
+        with collector_resting():
+            for recorded in read_events(journal, EVENTS):
+                fold(known.state, recorded)
+                known.last_at = recorded.at
+                if recorded.event.kind == "recipe_submitted":
+                    known.recipes[recorded.event.recipe] = recorded.event.content
     except BrokenChainError as damage:
         known.damage = damage
     known.daemon = _daemon(journal, ended_well=known.state.ended_well)

@@ -12,12 +12,11 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from orchestrator.engine.core import Core
-from orchestrator.engine.fold import fold
+from orchestrator.engine.replay import collector_resting, replayed
 from orchestrator.engine.state import HostState
 from orchestrator.engine.watches import Sample
 from orchestrator.journal.checkpoints import PublicKey
-from orchestrator.journal.events import EVENTS, TraceSealed
-from orchestrator.journal.journal import read_events
+from orchestrator.journal.events import TraceSealed
 from orchestrator.journal.merkle import CompactRange
 from orchestrator.journal.saved_state import SavedState, load_state, save_state
 from orchestrator.journal.traces import SYNC_EVERY, SealedChunk, Trace
@@ -95,11 +94,10 @@ def resumed_state(
     saved = load_state(
         folder / "state.sqlite", journal=journal, public=public, engine_version=version
     )
-    state = HostState() if saved is None else _STATE.validate_json(saved.state)
-    from_seq = 1 if saved is None else saved.seq + 1
+    with collector_resting():
+        state = HostState() if saved is None else _STATE.validate_json(saved.state)
     if journal.exists():
-        for recorded in read_events(journal, EVENTS, from_seq=from_seq):
-            fold(state, recorded)
+        replayed(state, journal)
     return state, None if saved is None else saved.tree
 
 

@@ -27,6 +27,7 @@ from devices.transport.memory import memory_wire
 from devices.transport.modbus import ModbusFunction, ModbusServerCodec
 from devices.transport.transport import Transport
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.replay import replayed
 from orchestrator.engine.state import HostState
 from orchestrator.engine.tasks import Board
 from orchestrator.journal.checkpoints import Signer
@@ -41,7 +42,7 @@ from orchestrator.journal.events import (
     Signed,
     TaskReported,
 )
-from orchestrator.journal.journal import Journal, leaf_of, read_events, row_text
+from orchestrator.journal.journal import Journal, leaf_of, row_text
 from orchestrator.journal.verify import verify
 from orchestrator.kernel.acts import Claims, OnInterruption, Quieten
 from orchestrator.kernel.canonical import canonical
@@ -359,11 +360,8 @@ async def _signal_ms(path: Path) -> float:
 
 
 def _replay_per_s(path: Path) -> float:
-    from orchestrator.engine.fold import fold
-
-    state, began = HostState(), time.perf_counter()
-    for recorded in read_events(path, EVENTS):
-        fold(state, recorded)
+    began = time.perf_counter()
+    state = replayed(HostState(), path)
     return round(state.seq / (time.perf_counter() - began), 1)
 
 
