@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.kernel.identifiers import (
+    KEPT_MOST,
     BatchId,
     BootId,
     CoiId,
@@ -95,3 +96,18 @@ def test_a_model_stores_plain_text_and_refuses_a_swapped_kind() -> None:
     for wrong in (CoiId("CHA999926A1B2C3"), 7, "C 1"):
         with pytest.raises(ValidationError):
             Custody.model_validate({"container": wrong, "coi": kept.coi})
+
+
+def test_reading_json_twice_checks_each_kind_for_itself() -> None:
+    for _ in range(2):  # the second time the good texts are known
+        kept = Custody.model_validate_json('{"container":"C-1/vessel","coi":"C-1"}')
+        assert (type(kept.container), type(kept.coi)) == (ContainerId, CoiId)
+        for wrong in ('"C-1/vessel"', '"C 1"', "7", "null", "[]", "{}"):
+            with pytest.raises(ValidationError, match="coi"):
+                Custody.model_validate_json(f'{{"container":"C-1/vessel","coi":{wrong}}}')
+
+
+def test_more_texts_than_are_kept_are_read_alike() -> None:
+    for number in [*range(KEPT_MOST + 2), 0]:
+        kept = Custody.model_validate_json(f'{{"container":"C-{number}","coi":"X"}}')
+        assert kept.container == ContainerId(f"C-{number}")
