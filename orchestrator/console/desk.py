@@ -17,9 +17,11 @@ from pydantic import ValidationError
 
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
+from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.state import AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
     AlarmAcknowledged,
+    AnyEvent,
     AttemptReconciled,
     BatchMade,
     ContainerReceived,
@@ -627,7 +629,10 @@ class Desk:
         return await self._see(equipment)
 
     async def _see(self, name: str, *, explained_by: CommandId | None = None) -> int:
-        """Record what a device shows; ``explained_by`` leaves strangers' acts standing."""
+        """Record what a device shows, and first what nothing explains of it.
+
+        ``explained_by`` names the attempt that does, and leaves strangers' acts standing.
+        """
         equipment = EquipmentId(name)
         driver = self._core.drivers[equipment]
         identity = await driver.identify()
@@ -639,7 +644,13 @@ class Desk:
                 do_next="Plug in the right instrument, or change the cell file",
             )
         standing = await driver.standing()
+        events: list[AnyEvent] = []
+        if explained_by is None:
+            known = self._state.equipment.get(name)
+            outside = outside_act_seen(equipment, known, standing, driver.only_acts_change)
+            events += [outside] if outside is not None else []
         return await self._core.record_for_host(
+            *events,
             EquipmentSeen(
                 equipment=equipment,
                 model=identity.model,
@@ -648,7 +659,7 @@ class Desk:
                 values=standing.values,
                 witness=standing.witness,
                 explained_by=explained_by,
-            )
+            ),
         )
 
     # material ----------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
 from orchestrator.engine.interlocks.all_interlocks import refusals
-from orchestrator.engine.interlocks.outside_act import differences
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.state import AttemptState, BatchState, WordState
 from orchestrator.journal.events import (
     ActOverdue,
@@ -430,12 +430,9 @@ class Actor:
         self, equipment: EquipmentId, standing: Standing, only_acts_change: Facts
     ) -> None:
         known = self._core.state.equipment.get(equipment)
-        if known is None:
-            return
-        for name, was, seen in differences(known.values, standing.values, only_acts_change):
-            await self._core.record_for_host(
-                OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
-            )
+        seen = outside_act_seen(equipment, known, standing, only_acts_change)
+        if seen is not None:
+            await self._core.record_for_host(seen)
 
     async def _evidence(self, act: Act, unit: Unit) -> dict[str, str]:
         readings = act.evidence()

@@ -19,10 +19,10 @@ from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
 from orchestrator.engine.holds import Holds
-from orchestrator.engine.interlocks.outside_act import differences
 from orchestrator.engine.keeping import StateKeeper, Traces
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.limits import Limits
+from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import HostState
 from orchestrator.engine.tasks import Board
@@ -37,7 +37,6 @@ from orchestrator.journal.events import (
     EquipmentSeen,
     HostStarted,
     HostStopped,
-    OutsideActSeen,
     RecipeSubmitted,
 )
 from orchestrator.journal.journal import Journal
@@ -339,11 +338,9 @@ class Engine:
                 standing = await driver.standing()
             except ProcessError:
                 return
-            strayed = differences(known.values, standing.values, driver.only_acts_change)
-        for name, was, seen in strayed:
-            await self.core.record_for_host(
-                OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
-            )
+            seen = outside_act_seen(equipment, known, standing, driver.only_acts_change)
+        if seen is not None:
+            await self.core.record_for_host(seen)
 
     def _run(self, batch: BatchId) -> None:
         self._runs[batch] = self.core.tasks.create_task(self._isolated(batch))
@@ -387,12 +384,9 @@ class Engine:
             attempt_equipment == equipment for attempt_equipment in self._equipment_in_doubt()
         )
         if known is not None and not open_attempt:
-            for name, was, seen in differences(
-                known.values, standing.values, driver.only_acts_change
-            ):
-                await self.core.record_for_host(
-                    OutsideActSeen(equipment=equipment, value=name, was=was, seen=seen)
-                )
+            seen = outside_act_seen(equipment, known, standing, driver.only_acts_change)
+            if seen is not None:
+                await self.core.record_for_host(seen)
             return
         if known is None:
             await self.core.record_for_host(

@@ -108,8 +108,9 @@ def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen
 def _outside_act_seen(state: HostState, at: Recorded[Any], event: ev.OutsideActSeen) -> None:
     del at
     shown = state.equipment[event.equipment]
-    shown.values = {**shown.values, event.value: event.seen}
-    shown.outside[event.value] = f"was {event.was}, seen {event.seen}"
+    shown.values = {**shown.values, **{one.value: one.seen for one in event.strayed}}
+    for one in event.strayed:
+        shown.outside.setdefault(one.value, one.was)
 
 
 def _person_added(state: HostState, at: Recorded[Any], event: ev.PersonAdded) -> None:

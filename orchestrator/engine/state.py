@@ -108,6 +108,7 @@ class EquipmentState:
     values: Texts
     witness: str
     outside: Texts = field(default_factory=dict)
+    """Of each value that strayed since a person looked, what it was before."""
 
 
 @dataclass(slots=True)

@@ -105,14 +105,28 @@ class EquipmentQuieted(Frozen):
     why: str
 
 
+class Strayed(Frozen):
+    """A value that a device shows, and what it was when an act was last settled."""
+
+    value: str
+    was: str
+    seen: str
+
+
 class OutsideActSeen(Frozen):
-    """A device shows what no recorded act explains."""
+    """A device shows what no recorded act explains. One act from outside is one event."""
 
     kind: Literal["outside_act_seen"] = "outside_act_seen"
     equipment: EquipmentId
     value: str
     was: str
     seen: str
+    also: tuple[Strayed, ...] = Field(default=(), description="What else strayed with it")
+
+    @property
+    def strayed(self) -> tuple[Strayed, ...]:
+        """Return every value that strayed."""
+        return (Strayed(value=self.value, was=self.was, seen=self.seen), *self.also)
 
 
 class PersonAdded(Frozen):

@@ -490,14 +490,15 @@ class _Assembly:
         for one in self._history.outside:
             event: ev.OutsideActSeen = one.event
             if event.equipment in used and self._is_during(one.at):
-                yield OutsideActEntry(
-                    seq=one.seq,
-                    at=one.at,
-                    equipment=event.equipment,
-                    value=event.value,
-                    was=event.was,
-                    shown=event.seen,
-                )
+                for strayed in event.strayed:
+                    yield OutsideActEntry(
+                        seq=one.seq,
+                        at=one.at,
+                        equipment=event.equipment,
+                        value=strayed.value,
+                        was=strayed.was,
+                        shown=strayed.seen,
+                    )
 
     def _interruptions(self) -> Iterator[InterruptionEntry]:
         for one, before in self._history.starts:

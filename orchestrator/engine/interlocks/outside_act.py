@@ -16,7 +16,10 @@ def outside_act(permit: Permit) -> str | None:
         if known is None:
             return f"{equipment} hasn't shown itself since the start"
         if known.outside:
-            seen = "; ".join(f"{name} {what}" for name, what in sorted(known.outside.items()))
+            seen = "; ".join(
+                f"{name} was {was}, seen {known.values.get(name, 'nothing')}"
+                for name, was in sorted(known.outside.items())
+            )
             return f"{equipment} was acted on from outside: {seen}"
         strayed = differences(known.values, standing.values, only_acts_change)
         if strayed:
