@@ -330,7 +330,7 @@ class ModbusRequest:
     bits: tuple[bool, ...] = ()
     registers: tuple[int, ...] = ()
     is_sound: bool = True
-    """False if its counts contradict each other or a limit: refuse it as ILLEGAL_VALUE."""
+    """False if its counts or its value contradict a rule or limit: refuse it as ILLEGAL_VALUE."""
 
 
 class ModbusServerCodec:
@@ -418,9 +418,11 @@ class ModbusServerCodec:
             count,
             bits,
             registers,
-            is_sound=_is_sound(function, count, len(bits), len(registers), len(frame)),
+            is_sound=_is_sound(function, count, len(bits), len(registers), frame),
         )
 
+
+_COIL_VALUES: Final = (b"\x00\x00", b"\xff\x00")  # 1.1b3, 6.5: off, on, and no other
 
 _COUNT_MAX: Final = {  # 1.1b3, section 6
     ModbusFunction.READ_COILS: 2_000,
@@ -434,12 +436,14 @@ _COUNT_MAX: Final = {  # 1.1b3, section 6
 }
 
 
-def _is_sound(function: int, count: int, bits: int, registers: int, frame_bytes: int) -> bool:
+def _is_sound(function: int, count: int, bits: int, registers: int, frame: bytes) -> bool:
     if not 1 <= count <= _COUNT_MAX[ModbusFunction(function)]:
         return False
-    body_bytes = frame_bytes - _HEADER_BYTES - 1
+    body_bytes = len(frame) - _HEADER_BYTES - 1
     if function == ModbusFunction.WRITE_COILS:
         return bits == count and body_bytes == 5 + (count + 7) // 8
     if function == ModbusFunction.WRITE_REGISTERS:
         return registers == count and body_bytes == 5 + 2 * count
+    if function == ModbusFunction.WRITE_COIL and frame[-2:] not in _COIL_VALUES:
+        return False
     return body_bytes == 4

@@ -103,6 +103,18 @@ def test_one_coil_opens_and_shuts_its_valve() -> None:
     at_the_bench(story)
 
 
+@pytest.mark.parametrize("value", ["0001", "00ff", "ff01", "fe00", "1234", "ffff"])
+def test_a_coil_takes_on_or_off_and_no_other_value(value: str) -> None:
+    """Modbus Application Protocol V1.1b3, 6.5: any other is an illegal data value, exception 03."""
+
+    async def story(bench: Bench) -> None:
+        assert await bench.ask(f"05 0003 {value}") == "85 03"
+        assert bench.opened() == []
+        assert bench.effects() == []
+
+    at_the_bench(story)
+
+
 def test_several_coils_and_all_outputs_in_one_word() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.ask("0f 0004 0004 01 05") == "0f 00 04 00 04"

@@ -240,6 +240,8 @@ def test_the_codec_finds_the_next_header_after_garbage_and_tells_unsound_request
     stream += framed(8, "0F 0000 0003 02 0700")  # two bytes for three coils
     stream += framed(9, "03 0000 0000")
     stream += framed(10, "2B 0E 01 00")  # a function that isn't known here
+    stream += framed(11, "05 0003 FF01")  # a coil is written with 0000 or FF00
+    stream += framed(12, "05 0003 0001") + framed(13, "05 0003 0000") + framed(14, "05 0003 FF00")
     requests = [request for byte in stream for request in codec.feed(bytes([byte]))]
     assert codec.garbage_bytes >= 3
     assert [(request.transaction, request.is_sound) for request in requests] == [
@@ -247,7 +249,11 @@ def test_the_codec_finds_the_next_header_after_garbage_and_tells_unsound_request
         (8, False),
         (9, False),
         (10, True),
+        (11, False),
+        (12, False),
+        (13, True),
+        (14, True),
     ]
-    assert requests[-1].function == 0x2B
-    refused = codec.refused(requests[-1], ModbusRefusal.ILLEGAL_FUNCTION)
+    assert requests[3].function == 0x2B
+    refused = codec.refused(requests[3], ModbusRefusal.ILLEGAL_FUNCTION)
     assert refused == framed(10, "AB 01")
