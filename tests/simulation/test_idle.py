@@ -11,14 +11,9 @@ before the next act, and by the comparison with the room (``test_judge.py``).
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
@@ -32,29 +27,17 @@ from hw_mocks import (
     thermo_vios_160i,
     watson_marlow_530du,
 )
-from hw_mocks.ledger_record import ledger_of
-from hw_mocks.scenario import scenario_for
 from orchestrator.engine import outside_acts
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.interlocks import outside_act
-from orchestrator.journal.events import AnyEvent, OutsideActSeen
-from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.quantities import Duration, day, hour
-from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
-from orchestrator.process_cell.simulation import BATCH, REFERENCE_CELL, is_over, put_on_file
-from orchestrator.recipe.check import check_file
-from orchestrator.recipe.model import Recipe
-from orchestrator.records.comparison import Comparison, LedgerEffect, compare
+from orchestrator.kernel.quantities import day, hour
+from orchestrator.process_cell.simulation import BATCH
 from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation.one_batch import TEN_DAYS, Watched, idle, offered, running
 
 pytestmark = pytest.mark.leaves_tasks("a batch that is held is left as it is")
 
-PROCEDURE = Path(__file__).parent / "every_instrument.py"
-IDLE = "10 * day"
-SHORT = "6 * hour"
-SEED = 1
 ACTING = ("P1", "V1", "R1", "C1", "I1", "N1", "F1")
-"""What acts by itself and leaves a trace; balances and scanners are only asked."""
+"""What acts; balances and scanners are only asked."""
 
 
 @dataclass(frozen=True)
@@ -125,99 +108,10 @@ ALIKE = {
 """Keys that do to another axis, or the other way, what a row above does."""
 
 
-@cache
-def _recipe(idle: str) -> Recipe:
-    if idle == IDLE:
-        found = check_file(PROCEDURE)
-    else:
-        written = PROCEDURE.read_text()
-        assert written.count(IDLE) == 1
-        with TemporaryDirectory() as folder:
-            shortened = Path(folder) / PROCEDURE.name
-            shortened.write_text(written.replace(IDLE, idle).replace("    day,\n", ""))
-            found = check_file(shortened)
-    assert found.recipe is not None, found.findings
-    return found.recipe
-
-
-@dataclass
-class Watched:
-    """One run of the batch: its room, its engine, and what was recorded."""
-
-    cell: EmulatedCell
-    engine: Engine
-    pressing: Press | None = None
-    events: list[AnyEvent] = field(default_factory=list[AnyEvent])
-
-    def __call__(self, recorded: Recorded[AnyEvent]) -> None:
-        event = recorded.event
-        self.events.append(event)
-        one = self.pressing
-        if one is None:
-            return
-        if one.beside:
-            now = event.kind == "task_offered" and one.beside == _work(event.ask)
-        else:
-            now = event.kind == "wait_started"
-        if now:
-            self.pressing = None
-            self.engine.core.tasks.create_task(self._press(one))
-
-    async def _press(self, one: Press) -> None:
-        await asyncio.sleep(30.0)
-        self.press(one.equipment, one.key)
-
-    def press(self, equipment: str, key: str) -> None:
-        self.cell.room.emulators[equipment].press(key)
-
-    async def begin(self, recipe: Recipe) -> None:
-        scenario = scenario_for(json.loads(recipe.content), seed=SEED)
-        scenario.bring_into(self.cell.world)
-        self.engine.core.listeners.append(self)
-        await put_on_file(self.cell, self.engine, recipe, scenario, BATCH)
-        await self.cell.give("supervisor", "start_batch", batch=str(BATCH))
-
-    async def go_on(self, *, at_most: Duration) -> str:
-        """Let time pass until the batch is over or ``at_most`` has; return its status."""
-        latest = self.engine.core.clock.utc() + at_most
-        while self.engine.core.clock.utc() < latest and not is_over(self.engine.core.state, BATCH):
-            await self.engine.core.sleep(1 * hour)
-        return self.engine.core.state.batches[BATCH].status
-
-    @property
-    def outside(self) -> list[OutsideActSeen]:
-        return [one for one in self.events if isinstance(one, OutsideActSeen)]
-
-    @property
-    def held(self) -> list[tuple[str, str]]:
-        """Return each unit procedure that was held, and why."""
-        return [
-            (one.path, one.why)
-            for one in self.events
-            if one.kind == "state_changed" and one.trigger == "held" and "/" not in one.path
-        ]
-
-    @property
-    def acted(self) -> set[str]:
-        return {str(one.equipment) for one in self.events if one.kind == "attempt_intended"}
-
-    def judged(self) -> Comparison:
-        self.cell.world.catch_up()
-        effects = [LedgerEffect(**one) for one in ledger_of(self.cell.world)]
-        began = self.cell.technicians[0].room_began
-        return compare(list(self.engine.core.journal.events()), effects, start=began)
-
-
-def _work(ask: Any) -> str:
-    return str(ask.get("work", "")) if isinstance(ask, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-
-@asynccontextmanager
-async def _running(folder: Path, idle: str, press: Press | None = None) -> AsyncGenerator[Watched]:
-    async with emulated_cell(folder, REFERENCE_CELL, seed=SEED) as cell, cell.engine() as engine:
-        watched = Watched(cell, engine, press)
-        await watched.begin(_recipe(idle))
-        yield watched
+async def _pressed(watched: Watched, press: Press) -> None:
+    await watched.until(offered(press.beside) if press.beside else idle)
+    await asyncio.sleep(30.0)
+    watched.press(press.equipment, press.key)
 
 
 def _of(equipment: str, keys: Iterable[str]) -> set[tuple[str, str]]:
@@ -244,7 +138,7 @@ def test_every_key_of_every_panel_stands_in_a_table() -> None:
 
 def test_ten_idle_days_show_no_outside_act_and_then_everything_acts_again(tmp_path: Path) -> None:
     async def run() -> None:
-        async with _running(tmp_path, IDLE) as watched:
+        async with running(tmp_path, TEN_DAYS) as watched:
             began = watched.engine.core.clock.utc()
             assert await watched.go_on(at_most=12 * day) == "complete"
             assert watched.engine.core.clock.utc() - began > 10 * day
@@ -267,7 +161,8 @@ def test_one_key_press_is_seen_once_and_holds_what_would_act_next(
     tmp_path: Path, press: Press
 ) -> None:
     async def run() -> None:
-        async with _running(tmp_path, SHORT, press) as watched:
+        async with running(tmp_path) as watched:
+            await _pressed(watched, press)
             assert await watched.go_on(at_most=18 * hour) == "running"
             (seen,) = watched.outside
             assert seen.equipment == press.equipment
@@ -288,9 +183,8 @@ def test_one_key_press_is_seen_once_and_holds_what_would_act_next(
 
 def test_keys_that_change_nothing_are_not_seen_and_the_batch_goes_on(tmp_path: Path) -> None:
     async def run() -> None:
-        async with _running(tmp_path, SHORT) as watched:
-            await watched.engine.core.sleep(2 * hour)
-            assert watched.events[-1].kind == "wait_started"
+        async with running(tmp_path) as watched:
+            await watched.until(idle)
             for equipment, key in NOTHING_DONE:
                 watched.press(equipment, key)
                 await asyncio.sleep(60.0)
@@ -307,7 +201,9 @@ def test_keys_that_lock_an_instrument_hold_its_next_act(
     tmp_path: Path, equipment: str, key: str
 ) -> None:
     async def run() -> None:
-        async with _running(tmp_path, SHORT, Press(equipment, key, (), "")) as watched:
+        async with running(tmp_path) as watched:
+            await watched.until(idle)
+            watched.press(equipment, key)
             assert await watched.go_on(at_most=18 * hour) == "running"
             assert watched.outside == []
             unit_procedure, why = watched.held[0]
@@ -322,12 +218,12 @@ def test_each_press_is_named_and_once_a_person_looked_the_batch_goes_on(tmp_path
     """A valve is opened at its web console, shut, opened, shut; then it is looked at."""
 
     async def run() -> None:
-        async with _running(tmp_path, SHORT, Press("V1", "DO2", (), "")) as watched:
-            for times in range(1, 4):
-                await watched.go_on(at_most=3 * hour)
+        async with running(tmp_path) as watched:
+            await watched.until(idle)
+            for times in range(4):
                 assert len(watched.outside) == times
                 watched.press("V1", "DO2")
-            await watched.go_on(at_most=6 * hour)
+                await watched.go_on(at_most=3 * hour)
             assert len(watched.held) == 1
             await watched.cell.give("supervisor", "look_at_equipment", equipment="V1")
             await watched.cell.give(
@@ -353,7 +249,8 @@ def test_without_the_interlock_the_pump_acts_on_and_nothing_is_recorded(
 
     async def run() -> None:
         press = next(one for one in SEEN if one.key == "MAX")
-        async with _running(tmp_path, SHORT, press) as watched:
+        async with running(tmp_path) as watched:
+            await _pressed(watched, press)
             assert await watched.go_on(at_most=18 * hour) == "complete"
             assert watched.outside == []
             assert watched.held == []
