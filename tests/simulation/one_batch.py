@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.scenario import scenario_for
@@ -60,17 +60,22 @@ class Watched:
 
     cell: EmulatedCell
     engine: Engine
-    events: list[AnyEvent] = field(default_factory=list[AnyEvent])
+    recorded: list[Recorded[AnyEvent]] = field(default_factory=list[Recorded[AnyEvent]])
     _awaited: list[tuple[Seen, asyncio.Future[None]]] = field(
         default_factory=list[tuple[Seen, "asyncio.Future[None]"]]
     )
 
     def __call__(self, recorded: Recorded[AnyEvent]) -> None:
         """Take note of an event."""
-        self.events.append(recorded.event)
+        self.recorded.append(recorded)
         for one in [one for one in self._awaited if one[0](recorded.event)]:
             self._awaited.remove(one)
             one[1].set_result(None)
+
+    @property
+    def events(self) -> list[AnyEvent]:
+        """Return what was recorded since the batch's material came."""
+        return [one.event for one in self.recorded]
 
     async def until(self, seen: Seen) -> None:
         """Return once an event is recorded that is the awaited one."""
@@ -117,7 +122,7 @@ class Watched:
         self.cell.world.catch_up()
         effects = [LedgerEffect(**one) for one in ledger_of(self.cell.world)]
         began = self.cell.technicians[0].room_began
-        return compare(list(self.engine.core.journal.events()), effects, start=began)
+        return compare(self.recorded, effects, start=began)
 
 
 def idle(event: AnyEvent) -> bool:
@@ -129,16 +134,34 @@ def offered(work: str) -> Seen:
     """Tell the moment at which a kind of hand work is first to be done."""
 
     def is_it(event: AnyEvent) -> bool:
-        asked: Any = event.ask if event.kind == "task_offered" else None
-        return isinstance(asked, dict) and asked.get("work") == work  # pyright: ignore[reportUnknownMemberType]
+        return event.kind == "task_offered" and event.work == "do" and event.ask["work"] == work
 
     return is_it
 
 
+def no_differences(*_: object) -> list[tuple[str, str, str]]:
+    """Find nothing, in the place of the engine's look for acts from outside."""
+    return []
+
+
 @asynccontextmanager
-async def running(folder: Path, idle_for: str = SHORT) -> AsyncGenerator[Watched]:
-    """Yield the batch as it begins; it is left as it is."""
-    async with emulated_cell(folder, REFERENCE_CELL, seed=SEED) as cell, cell.engine() as engine:
+async def room(folder: Path) -> AsyncGenerator[EmulatedCell]:
+    """Yield the reference cell's room."""
+    async with emulated_cell(folder, REFERENCE_CELL, seed=SEED) as cell:
+        yield cell
+
+
+@asynccontextmanager
+async def batch_in(cell: EmulatedCell, idle_for: str = SHORT) -> AsyncGenerator[Watched]:
+    """Yield the batch as it begins; at the end the software dies, and the room goes on."""
+    async with cell.engine() as engine:
         watched = Watched(cell, engine)
         await watched.begin(recipe_idle(idle_for))
+        yield watched
+
+
+@asynccontextmanager
+async def running(folder: Path, idle_for: str = SHORT) -> AsyncGenerator[Watched]:
+    """Yield the batch as it begins, in a room of its own; both are left as they are."""
+    async with room(folder) as cell, batch_in(cell, idle_for) as watched:
         yield watched

@@ -32,7 +32,13 @@ from orchestrator.engine.interlocks import outside_act
 from orchestrator.kernel.quantities import day, hour
 from orchestrator.process_cell.simulation import BATCH
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.one_batch import TEN_DAYS, Watched, idle, offered, running
+from tests.simulation.one_batch import (
+    TEN_DAYS,
+    Watched,
+    idle,
+    offered,
+    running,
+)
 
 pytestmark = pytest.mark.leaves_tasks("a batch that is held is left as it is")
 

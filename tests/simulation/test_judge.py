@@ -2,7 +2,8 @@
 
 Method: emulated instruments and hands act on a World; the journal beside it is written by the
 test, as the software would have written it believing that all went well. The bytes are the test's
-own too, so neither engine nor drivers take part.
+own too, so neither engine nor drivers take part. ``test_judge_of_the_engine.py`` plants the same
+faults below the real engine, and says of balances and scanners why they have no rows.
 """
 
 from __future__ import annotations
