@@ -39,8 +39,9 @@ drops and is lost with hp 0; that exchanges go on while homing on another connec
 home or PickPlate answers (-1045); that PickPlate uses profile 1 and drops what the gripper holds;
 codes for wrong arguments (-3001, -3002, -707, -717); that taught stations are loaded at power-up;
 that the fingers keep hold without power (``spring_gripper``); the pendant's keys. Assumed: all
-speeds, links and ranges below, and that joint 5 is the width between the fingers. Not imitated:
-rail, pallets, time to start up.
+speeds below, and that joint 5 is the width between the fingers. Not imitated: rail, pallets, time
+to start up. The arm's shape is in ``brooks_pf400_geometry``, what replies are made of in
+``brooks_pf400_words``.
 """
 
 from __future__ import annotations
@@ -50,27 +51,36 @@ import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import acos, atan2, cos, degrees, hypot, radians, sin
 from typing import ClassVar, Final
 
 from devices.transport.transport import LineClosedError, Transport
+from hw_mocks.brooks_pf400_geometry import (
+    JOINT_RANGES,
+    LEFTY,
+    LINKS_MM,
+    RIGHTY,
+    SINGLE,
+    Joints,
+    between,
+    configuration,
+    in_range,
+    joints_at,
+    place_of,
+    raised,
+)
+from hw_mocks.brooks_pf400_words import (
+    TcsRefusedError,
+    as_number,
+    as_numbers,
+    as_text,
+    no_arguments,
+)
 from hw_mocks.emulator import Emulator, Moment, Planted
 from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import FLOOR, World
 
-Joints = tuple[float, float, float, float, float]
-
-LINKS_MM: Final = (302.0, 289.0)  # assumed
 JOINT_SPEEDS: Final = (500.0, 360.0, 720.0, 900.0, 120.0)  # assumed: mm/s, deg/s, mm/s at 100 %
-JOINT_RANGES: Final = (  # assumed
-    (0.0, 400.0),
-    (-95.0, 95.0),
-    (-360.0, 360.0),
-    (-970.0, 970.0),
-    (0.0, 150.0),
-)
 SAFE: Final[Joints] = (200.0, 0.0, 170.0, -170.0, 130.0)  # assumed: folded
-PITCH_ROLL: Final = (90.0, 180.0)
 MOTION_MIN_S: Final = 0.2  # assumed: to start, stop and settle
 HOMING_S: Final = 20.0  # assumed
 POWER_UP_S: Final = 3.0  # assumed
@@ -82,33 +92,7 @@ JOG_MM: Final = 5.0  # assumed: one press of the pendant
 LONGEST_REQUEST: Final = 1024  # assumed
 NO_PLATE_FORCE_N: Final = 0.0
 
-ERRORS: Final = {
-    -707: "Value out-of-range",
-    -717: "Invalid number format",
-    -1000: "Invalid robot number",
-    -1002: "Invalid axis number",
-    -1006: "Robot already attached",
-    -1009: "No robot attached",
-    -1012: "Joint out-of-range",
-    -1021: "Robot not homed",
-    -1025: "Timeout enabling power",
-    -1028: "Hard E-Stop",
-    -1039: "Position too close",
-    -1040: "Position too far",
-    -1045: "Soft E-STOP",
-    -1046: "Power not enabled",
-    -1501: "Unknown Data ID code",
-    -2805: "Unknown command",
-    -2851: "Invalid Station ID",
-    -3001: "Too many arguments",
-    -3002: "Too few arguments",
-    -3100: "Hard envelope error",
-}
-
 OFF, COMING_UP, EMERGENCY, READY, ATTACHED, HOMING = 6, 8, 15, 20, 21, 28
-RIGHTY, LEFTY = 0x01, 0x02
-SINGLE: Final = 0x1000
-
 KEYS: Final = (
     "ESTOP",
     "ESTOP RELEASE",
@@ -133,14 +117,6 @@ _ACTING = re.compile(
     rb"graspplate|releaseplate|pickplate|placeplate)",
     re.IGNORECASE,
 )
-
-
-class _RefusedError(Exception):
-    """The request is answered by an error code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(ERRORS[code])
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -295,7 +271,7 @@ class BrooksPf400(Emulator):
             return self._joints
         step = motion.steps[motion.at]
         passed = (self.world.now() - motion.from_s) / step.seconds if step.seconds > 0.0 else 1.0
-        return _between(self._joints, step.to, min(passed, 1.0))
+        return between(self._joints, step.to, min(passed, 1.0))
 
     # ---------------------------------------------------------------- the line
 
@@ -340,12 +316,12 @@ class BrooksPf400(Emulator):
         try:
             answer = self._answers.get(name)
             if answer is None:
-                raise _RefusedError(-2805)
+                raise TcsRefusedError(-2805)
             data = await answer(connection, arguments)
             if connection.verbose and data:
                 data = f"{name}: {data}"
             reply = f"0 {data}" if data else "0"
-        except _RefusedError as refused:
+        except TcsRefusedError as refused:
             reply = f"{refused.code} *{refused}*"
         if self._reply_after_s > 0.0:
             await asyncio.sleep(self._reply_after_s)
@@ -374,13 +350,13 @@ class BrooksPf400(Emulator):
             "placeplate": self._answer_place,
         }
         at_once: dict[str, Callable[[list[str]], str]] = {
-            "nop": lambda given: _none(given, ""),
-            "version": lambda given: _none(
+            "nop": lambda given: no_arguments(given, ""),
+            "version": lambda given: no_arguments(
                 given, "TCP Command Server 3.0D4, PARobot Module 3.0D4, SSGrip Module 3.0D4"
             ),
-            "sysstate": lambda given: _none(given, str(self.system_state)),
-            "state": lambda given: _none(given, "0" if self._motion is None else "3"),
-            "halt": lambda given: _none(given, self._halt()),
+            "sysstate": lambda given: no_arguments(given, str(self.system_state)),
+            "state": lambda given: no_arguments(given, "0" if self._motion is None else "3"),
+            "halt": lambda given: no_arguments(given, self._halt()),
             "attach": self._attach,
             "selectrobot": self._select_robot,
             "pd": self._parameter,
@@ -398,15 +374,15 @@ class BrooksPf400(Emulator):
             "herej": lambda given: self._teach(given, cartesian=False),
             "herec": lambda given: self._teach(given, cartesian=True),
             "teachplate": self._teach_plate,
-            "destj": lambda given: _text(self._destination(given)),
+            "destj": lambda given: as_text(self._destination(given)),
             "destc": lambda given: self._cartesian_text(self._destination(given)),
-            "wherej": lambda given: _none(given, _text(self.joints)),
-            "wherec": lambda given: _none(given, self._cartesian_text(self.joints)),
+            "wherej": lambda given: no_arguments(given, as_text(self.joints)),
+            "wherec": lambda given: no_arguments(given, self._cartesian_text(self.joints)),
             "profile": self._profile,
             "gripopenpos": self._grip_open,
             "gripclosepos": self._grip_close,
             "graspdata": self._grasp_data,
-            "isfullyclosed": lambda given: _none(given, str(self._fully_closed())),
+            "isfullyclosed": lambda given: no_arguments(given, str(self._fully_closed())),
             "freemode": self._free_mode,
         }
 
@@ -419,9 +395,9 @@ class BrooksPf400(Emulator):
         async def mode(connection: _Connection, given: list[str]) -> str:
             if not given:
                 return str(int(connection.verbose))
-            (chosen,) = _numbers(given, 1, 1)
+            (chosen,) = as_numbers(given, 1, 1)
             if chosen not in (0.0, 1.0):
-                raise _RefusedError(-707)
+                raise TcsRefusedError(-707)
             connection.verbose = bool(chosen)
             return ""
 
@@ -436,14 +412,14 @@ class BrooksPf400(Emulator):
     async def _answer_power(self, _: _Connection, given: list[str]) -> str:
         if not given:
             return str(int(self.power))
-        numbers = _numbers(given, 1, 2)
+        numbers = as_numbers(given, 1, 2)
         if numbers[0] not in (0.0, 1.0):
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         if not numbers[0]:
             self._power_off(-1046)
             return ""
         if self.emergency:
-            raise _RefusedError(-1028)
+            raise TcsRefusedError(-1028)
         if not self.power and self._coming_up is None:
             self._coming_up = asyncio.get_running_loop().create_future()
             self._powering = self._after(self._power_up_s, self._power_on)
@@ -453,9 +429,9 @@ class BrooksPf400(Emulator):
                 within = None if within_s < 0.0 else within_s
                 await asyncio.wait_for(asyncio.shield(self._coming_up), within)
             except TimeoutError:
-                raise _RefusedError(-1025) from None
+                raise TcsRefusedError(-1025) from None
             if not self.power:
-                raise _RefusedError(-1025)
+                raise TcsRefusedError(-1025)
         return ""
 
     def _power_on(self) -> None:
@@ -482,9 +458,9 @@ class BrooksPf400(Emulator):
     def _attach(self, given: list[str]) -> str:
         if not given:
             return "-1" if self.attached else "0"
-        (wanted,) = _numbers(given, 1, 1)
+        (wanted,) = as_numbers(given, 1, 1)
         if wanted not in (0.0, 1.0):
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         if wanted:
             self._need_power()
         self.attached = bool(wanted)
@@ -492,32 +468,32 @@ class BrooksPf400(Emulator):
 
     def _need_power(self) -> None:
         if self.emergency:
-            raise _RefusedError(-1028)
+            raise TcsRefusedError(-1028)
         if not self.power:
-            raise _RefusedError(-1046)
+            raise TcsRefusedError(-1046)
 
     def _need_ready(self) -> None:
         """Refuse what needs an arm with power, attached and homed."""
         self._need_power()
         if not self.attached:
-            raise _RefusedError(-1009)
+            raise TcsRefusedError(-1009)
         if not self.homed:
-            raise _RefusedError(-1021)
+            raise TcsRefusedError(-1021)
 
     def _select_robot(self, given: list[str]) -> str:
         if not given:
             return "1"
-        if _numbers(given, 1, 1) != [1.0]:
-            raise _RefusedError(-1000)
+        if as_numbers(given, 1, 1) != [1.0]:
+            raise TcsRefusedError(-1000)
         return ""
 
     # ---------------------------------------------------------------- small settings
 
     def _parameter(self, given: list[str]) -> str:
-        wanted = int(_numbers(given, 1, 4)[0])
+        wanted = int(as_numbers(given, 1, 4)[0])
         first, second = LINKS_MM
-        lowest = ", ".join(_number(low) for low, _ in JOINT_RANGES)
-        highest = ", ".join(_number(high) for _, high in JOINT_RANGES)
+        lowest = ", ".join(as_number(low) for low, _ in JOINT_RANGES)
+        highest = ", ".join(as_number(high) for _, high in JOINT_RANGES)
         known = {
             103: "GPL 5.1D4",
             116: "12, 0, 0, 0",
@@ -525,25 +501,25 @@ class BrooksPf400(Emulator):
             247: "0",
             2000: "5",
             2800: str(int(self.homed)),
-            16050: f"{_number(first)}, {_number(second)}",
+            16050: f"{as_number(first)}, {as_number(second)}",
             16075: highest,
             16076: lowest,
             16077: highest,
             16078: lowest,
         }
         if wanted not in known:
-            raise _RefusedError(-1501)
+            raise TcsRefusedError(-1501)
         return known[wanted]
 
     def _set_parameter(self, given: list[str]) -> str:
         if len(given) < 2:
-            raise _RefusedError(-3002)
-        if _numbers(given[:1], 1, 1) != [247.0]:  # reset of a fatal error; there is none
-            raise _RefusedError(-1501)
+            raise TcsRefusedError(-3002)
+        if as_numbers(given[:1], 1, 1) != [247.0]:  # reset of a fatal error; there is none
+            raise TcsRefusedError(-1501)
         return ""
 
     def _signal(self, given: list[str]) -> str:
-        number, *value = (int(number) for number in _numbers(given, 1, 2))
+        number, *value = (int(number) for number in as_numbers(given, 1, 2))
         if value:
             self._signals[number] = value[0]
             return ""
@@ -562,35 +538,35 @@ class BrooksPf400(Emulator):
         return str(self._payload)
 
     def _percent(self, given: list[str], lowest: int) -> int:
-        (percent,) = _numbers(given, 1, 1)
+        (percent,) = as_numbers(given, 1, 1)
         if not lowest <= percent <= 100:
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         return int(percent)
 
     def _offsets(self, given: list[str], held: list[float]) -> str:
         if not given:
-            return _text(held)
-        numbers = _numbers(given, len(held), len(held))
+            return as_text(held)
+        numbers = as_numbers(given, len(held), len(held))
         if not self.attached:
-            raise _RefusedError(-1009)
+            raise TcsRefusedError(-1009)
         held[:] = numbers
         return ""
 
     def _profile(self, given: list[str]) -> str:
-        number, *values = _numbers(given, 1, 9)
+        number, *values = as_numbers(given, 1, 9)
         if not values:
-            return f"{int(number)} {_text(self._profile_of(number))}"
+            return f"{int(number)} {as_text(self._profile_of(number))}"
         if len(values) != len(PROFILE_FIELDS):
-            raise _RefusedError(-3002)
+            raise TcsRefusedError(-3002)
         self._profile_of(number)[:] = values
         return ""
 
     def _profile_field(self, given: list[str], n: int) -> str:
-        number, *value = _numbers(given, 1, 2)
+        number, *value = as_numbers(given, 1, 2)
         if not value:
-            return f"{int(number)} {_number(self._profile_of(number)[n])}"
+            return f"{int(number)} {as_number(self._profile_of(number)[n])}"
         if n == 0 and value[0] <= 0.0:
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         self._profile_of(number)[n] = value[0]
         return ""
 
@@ -598,137 +574,103 @@ class BrooksPf400(Emulator):
         return self._profiles.setdefault(int(number), list(USUAL_PROFILE))
 
     def _free_mode(self, given: list[str]) -> str:
-        (axis,) = _numbers(given, 1, 1)
+        (axis,) = as_numbers(given, 1, 1)
         if not self.attached:
-            raise _RefusedError(-1009)
+            raise TcsRefusedError(-1009)
         if not -1 <= axis <= 5:
-            raise _RefusedError(-1002)
+            raise TcsRefusedError(-1002)
         return ""
 
     # ---------------------------------------------------------------- locations
 
     def _location(self, index: float) -> _Location:
         if not 1 <= index <= STATIONS_MAX:
-            raise _RefusedError(-2851)
+            raise TcsRefusedError(-2851)
         return self._locations.setdefault(int(index), _Location(SAFE))
 
     def _location_angles(self, given: list[str]) -> str:
-        index, *angles = _numbers(given, 1, 6)
+        index, *angles = as_numbers(given, 1, 6)
         location = self._location(index)
         if not angles:
             return self._location_text(int(index), location)
         if len(angles) != 5:
-            raise _RefusedError(-3002)
-        location.joints = _within((angles[0], angles[1], angles[2], angles[3], angles[4]))
+            raise TcsRefusedError(-3002)
+        location.joints = in_range((angles[0], angles[1], angles[2], angles[3], angles[4]))
         location.xyz = None
         return ""
 
     def _location_xyz(self, given: list[str]) -> str:
-        index, *xyz = _numbers(given, 1, 7)
+        index, *xyz = as_numbers(given, 1, 7)
         location = self._location(index)
         if not xyz:
             return self._location_text(int(index), location)
         if len(xyz) != 6:
-            raise _RefusedError(-3002)
+            raise TcsRefusedError(-3002)
         location.xyz = tuple(xyz)
         return ""
 
     def _location_text(self, index: int, location: _Location) -> str:
         if location.xyz is not None:
-            return f"0 {index} {_text(location.xyz)}"
-        return f"1 {index} {_text(location.joints or SAFE)}"
+            return f"0 {index} {as_text(location.xyz)}"
+        return f"1 {index} {as_text(location.joints or SAFE)}"
 
     def _location_config(self, given: list[str]) -> str:
-        index, *bits = (int(number) for number in _numbers(given, 1, 2))
+        index, *bits = (int(number) for number in as_numbers(given, 1, 2))
         location = self._location(index)
         if not bits:
             return f"{index} {location.config}"
         if bits[0] & RIGHTY and bits[0] & LEFTY:
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         location.config = bits[0]
         return ""
 
     def _location_clearance(self, given: list[str]) -> str:
-        index, *values = _numbers(given, 1, 3)
+        index, *values = as_numbers(given, 1, 3)
         location = self._location(index)
         if not values:
             world = int(location.is_world)
-            return f"{int(index)} {_number(location.clearance_mm)} {world}"
+            return f"{int(index)} {as_number(location.clearance_mm)} {world}"
         location.clearance_mm = values[0]
         location.is_world = len(values) > 1 and values[1] != 0.0
         return ""
 
     def _station_type(self, given: list[str]) -> str:
-        index, *values = _numbers(given, 1, 6)
+        index, *values = as_numbers(given, 1, 6)
         location = self._location(index)
         if not values:
-            return f"{int(index)} {_text(location.station)}"
+            return f"{int(index)} {as_text(location.station)}"
         if len(values) != 5:
-            raise _RefusedError(-3002)
+            raise TcsRefusedError(-3002)
         if values[0] not in (0.0, 1.0) or values[1] not in (0.0, 1.0):
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         location.station = tuple(values)
         location.clearance_mm = values[2]
         return ""
 
     def _teach(self, given: list[str], *, cartesian: bool) -> str:
-        (index,) = _numbers(given, 1, 1)
+        (index,) = as_numbers(given, 1, 1)
         location = self._location(index)
         location.joints = self.joints
-        location.xyz = self._cartesian(self.joints) if cartesian else None
-        location.config = self._config(self.joints)
+        location.xyz = place_of(self.joints) if cartesian else None
+        location.config = configuration(self.joints)
         return ""
 
     def _teach_plate(self, given: list[str]) -> str:
-        index, *clearance = _numbers(given, 1, 2)
+        index, *clearance = as_numbers(given, 1, 2)
         self._teach([str(index)], cartesian=True)
         self._location(index).clearance_mm = clearance[0] if clearance else 50.0
         return ""
 
     def _joints_of(self, location: _Location) -> Joints:
         if location.xyz is not None:
-            return self._inverse(location.xyz, location.config)
+            return joints_at(location.xyz, location.config, fingers_mm=self.joints[4])
         return location.joints or SAFE
 
-    # ---------------------------------------------------------------- geometry
-
-    def _cartesian(self, joints: Joints) -> tuple[float, ...]:
-        first, second = LINKS_MM
-        shoulder, elbow = radians(joints[1]), radians(joints[1] + joints[2])
-        x = first * cos(shoulder) + second * cos(elbow)
-        y = first * sin(shoulder) + second * sin(elbow)
-        return (x, y, joints[0], joints[1] + joints[2] + joints[3], *PITCH_ROLL)
-
-    def _config(self, joints: Joints) -> int:
-        return SINGLE | (RIGHTY if joints[2] >= 0.0 else LEFTY)
-
     def _cartesian_text(self, joints: Joints) -> str:
-        return f"{_text(self._cartesian(joints))} {self._config(joints)}"
-
-    def _inverse(self, xyz: Sequence[float], config: int) -> Joints:
-        """Return the joints that reach a Cartesian location.
-
-        Raises:
-            _RefusedError: It is too far or too close, or a joint would leave its range.
-        """
-        first, second = LINKS_MM
-        reach = hypot(xyz[0], xyz[1])
-        if reach > first + second:
-            raise _RefusedError(-1040)
-        if reach < abs(first - second):
-            raise _RefusedError(-1039)
-        cosine = (reach * reach - first * first - second * second) / (2.0 * first * second)
-        elbow = acos(max(-1.0, min(1.0, cosine)))
-        if config & LEFTY:
-            elbow = -elbow
-        shoulder = atan2(xyz[1], xyz[0]) - atan2(second * sin(elbow), first + second * cos(elbow))
-        wrist = xyz[3] - degrees(shoulder) - degrees(elbow)
-        return _within(
-            (xyz[2], degrees(shoulder), degrees(elbow), wrist, self.joints[4]),
-        )
+        return f"{as_text(place_of(joints))} {configuration(joints)}"
 
     def _destination(self, given: list[str]) -> Joints:
-        wanted = _numbers(given, 0, 1)
+        wanted = as_numbers(given, 0, 1)
         if (wanted and wanted[0]) or self._motion is not None:
             return self._target
         return self.joints
@@ -750,7 +692,7 @@ class BrooksPf400(Emulator):
         while self._motion is not None:
             code = await asyncio.shield(self._motion.over)
             if code is not None:
-                raise _RefusedError(code)
+                raise TcsRefusedError(code)
         self._need_ready()
 
     def _begin(self, name: str, steps: Sequence[_Step]) -> _Motion:
@@ -804,7 +746,7 @@ class BrooksPf400(Emulator):
         """Start a plain move once the arm stands; don't wait for its end."""
         self._need_ready()
         await self._my_turn()
-        goal = _within(to())
+        goal = in_range(to())
         fingers_mm = self.joints[4]
 
         def loosened() -> None:
@@ -818,35 +760,35 @@ class BrooksPf400(Emulator):
         """Move through ``steps`` and wait for the end."""
         code = await asyncio.shield(self._begin(name, steps).over)
         if code is not None:
-            raise _RefusedError(code)
+            raise TcsRefusedError(code)
 
     async def _answer_wait(self, _: _Connection, given: list[str]) -> str:
-        _none(given, "")
+        no_arguments(given, "")
         await self._at_rest()
         return ""
 
     async def _answer_home(self, _: _Connection, given: list[str]) -> str:
-        _none(given, "")
+        no_arguments(given, "")
         self._need_power()
         if not self.attached:
-            raise _RefusedError(-1009)
+            raise TcsRefusedError(-1009)
         await self._home("home")
         return ""
 
     async def _answer_home_all(self, _: _Connection, given: list[str]) -> str:
-        _none(given, "")
+        no_arguments(given, "")
         self._need_power()
         if self.attached:
-            raise _RefusedError(-1006)
+            raise TcsRefusedError(-1006)
         await self._home("homeall")
         return ""
 
     async def _answer_home_if_no_plate(self, _: _Connection, given: list[str]) -> str:
-        _none(given, "")
+        no_arguments(given, "")
         if self._gripping and not self._fully_closed():
             return "0"
         if self.emergency:
-            raise _RefusedError(-1028)
+            raise TcsRefusedError(-1028)
         self.power = True
         await self._home("homeall_ifnoplate")
         return "-1"
@@ -862,33 +804,35 @@ class BrooksPf400(Emulator):
         await self._run(name, [_Step(safe, self._homing_s, found)])
 
     async def _answer_move_joints(self, _: _Connection, given: list[str]) -> str:
-        profile, *angles = _numbers(given, 6, 6)
+        profile, *angles = as_numbers(given, 6, 6)
         goal: Joints = (angles[0], angles[1], angles[2], angles[3], angles[4])
         return await self._start("movej", lambda: goal, profile)
 
     async def _answer_move_cartesian(self, _: _Connection, given: list[str]) -> str:
-        profile, *xyz = _numbers(given, 7, 8)
-        config = int(xyz[6]) if len(xyz) > 6 else self._config(self.joints)
-        return await self._start("movec", lambda: self._inverse(xyz, config), profile)
+        profile, *xyz = as_numbers(given, 7, 8)
+        config = int(xyz[6]) if len(xyz) > 6 else configuration(self.joints)
+        return await self._start(
+            "movec", lambda: joints_at(xyz, config, fingers_mm=self.joints[4]), profile
+        )
 
     async def _answer_move(self, _: _Connection, given: list[str]) -> str:
-        index, profile = _numbers(given, 2, 2)
+        index, profile = as_numbers(given, 2, 2)
         location = self._location(index)
         return await self._start("move", lambda: self._reached(self._joints_of(location)), profile)
 
     async def _answer_move_approach(self, _: _Connection, given: list[str]) -> str:
-        index, profile = _numbers(given, 2, 2)
+        index, profile = as_numbers(given, 2, 2)
         location = self._location(index)
         return await self._start(
             "moveappro",
-            lambda: self._reached(_raised(self._joints_of(location), location.clearance_mm)),
+            lambda: self._reached(raised(self._joints_of(location), location.clearance_mm)),
             profile,
         )
 
     async def _answer_move_axis(self, _: _Connection, given: list[str]) -> str:
-        axis, value, profile = _numbers(given, 3, 3)
+        axis, value, profile = as_numbers(given, 3, 3)
         if not 1 <= axis <= 5:
-            raise _RefusedError(-1002)
+            raise TcsRefusedError(-1002)
 
         def goal() -> Joints:
             joints = list(self.joints)
@@ -898,7 +842,7 @@ class BrooksPf400(Emulator):
         return await self._start("moveoneaxis", goal, profile)
 
     async def _answer_move_safe(self, _: _Connection, given: list[str]) -> str:
-        _none(given, "")
+        no_arguments(given, "")
         return await self._start("movetosafe", lambda: self._reached(SAFE), 1)
 
     def _reached(self, joints: Joints) -> Joints:
@@ -912,32 +856,32 @@ class BrooksPf400(Emulator):
 
     def _grip_open(self, given: list[str]) -> str:
         if not given:
-            return _number(self._open_mm)
+            return as_number(self._open_mm)
         self._open_mm = _width(given)
         return ""
 
     def _grip_close(self, given: list[str]) -> str:
         if not given:
-            return _number(self._closed_mm)
+            return as_number(self._closed_mm)
         self._closed_mm = _width(given)
         return ""
 
     def _grasp_data(self, given: list[str]) -> str:
         if not given:
-            return _text(self._grasp)
+            return as_text(self._grasp)
         self._grasp = self._checked_grasp(given)
         return ""
 
     def _checked_grasp(self, given: list[str]) -> tuple[float, float, float]:
-        width, speed, force = _numbers(given, 3, 3)
+        width, speed, force = as_numbers(given, 3, 3)
         if not 1.0 <= speed <= 100.0:
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         return (width, speed, force)
 
     async def _answer_gripper(self, _: _Connection, given: list[str]) -> str:
-        (wanted,) = _numbers(given, 1, 1)
+        (wanted,) = as_numbers(given, 1, 1)
         if wanted not in (1.0, 2.0):
-            raise _RefusedError(-707)
+            raise TcsRefusedError(-707)
         self._need_ready()
         await self._my_turn()
         fault = self._next_fault()
@@ -957,7 +901,7 @@ class BrooksPf400(Emulator):
         return "-1" if fault in (Planted.SWALLOWED, Planted.HALF) else self._grasped()
 
     async def _answer_release(self, _: _Connection, given: list[str]) -> str:
-        width = _numbers(given, 2, 3)[0]
+        width = as_numbers(given, 2, 3)[0]
         self._need_ready()
         await self._my_turn()
         self._open_mm = width
@@ -991,7 +935,7 @@ class BrooksPf400(Emulator):
         """Return the place whose taught location the arm stands at."""
         here = self.joints[:4]
         for index, place in self._stations.items():
-            with contextlib.suppress(_RefusedError):
+            with contextlib.suppress(TcsRefusedError):
                 there = self._joints_of(self._location(index))[:4]
                 if all(abs(a - b) < 0.5 for a, b in zip(here, there, strict=True)):
                     return place
@@ -1091,14 +1035,14 @@ class BrooksPf400(Emulator):
         return ""
 
     def _station(self, given: list[str]) -> tuple[_Location, str | None]:
-        index = _numbers(given, 1, 3)[0]
+        index = as_numbers(given, 1, 3)[0]
         return self._location(index), self._stations.get(int(index))
 
     def _visit(
         self, location: _Location, goal: Joints, fingers_mm: float
     ) -> tuple[float, Joints, Joints]:
         """Return the time to the approach of a station, and the approach down and up."""
-        approach = _raised(goal, location.clearance_mm)
+        approach = raised(goal, location.clearance_mm)
         down: Joints = (*approach[:4], fingers_mm)
         return self._seconds(self.joints, down, 1), down, approach
 
@@ -1151,63 +1095,9 @@ class BrooksPf400(Emulator):
         await line.close()
 
 
-def _between(start: Joints, to: Joints, share: float) -> Joints:
-    a, b, c, d, e = (p + (q - p) * share for p, q in zip(start, to, strict=True))
-    return (a, b, c, d, e)
-
-
-def _raised(joints: Joints, by_mm: float) -> Joints:
-    """Return ``joints`` at the height of the approach, at most at the column's end."""
-    return (min(joints[0] + by_mm, JOINT_RANGES[0][1]), *joints[1:])
-
-
-def _within(joints: Joints) -> Joints:
-    """Return ``joints`` if all lie in their ranges.
-
-    Raises:
-        _RefusedError: One doesn't.
-    """
-    for angle, (lowest, highest) in zip(joints, JOINT_RANGES, strict=True):
-        if not lowest <= angle <= highest:
-            raise _RefusedError(-1012)
-    return joints
-
-
 def _width(given: list[str]) -> float:
-    (width,) = _numbers(given, 1, 1)
+    (width,) = as_numbers(given, 1, 1)
     lowest, highest = JOINT_RANGES[4]
     if not lowest <= width <= highest:
-        raise _RefusedError(-707)
+        raise TcsRefusedError(-707)
     return width
-
-
-def _none(given: list[str], data: str) -> str:
-    """Return ``data`` for a request that takes no arguments."""
-    if given:
-        raise _RefusedError(-3001)
-    return data
-
-
-def _numbers(given: list[str], fewest: int, most: int) -> list[float]:
-    """Return the arguments as numbers, as many as may be."""
-    if len(given) < fewest:
-        raise _RefusedError(-3002)
-    if len(given) > most:
-        raise _RefusedError(-3001)
-    try:
-        numbers = [float(word) for word in given]
-    except ValueError:
-        raise _RefusedError(-717) from None
-    if not all(abs(number) < 1e9 for number in numbers):  # nan and inf neither
-        raise _RefusedError(-717)
-    return numbers
-
-
-def _number(value: float) -> str:
-    """Return a number as TCS writes it, with three decimals at most."""
-    text = f"{value:.3f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
-
-def _text(values: Sequence[float]) -> str:
-    return " ".join(_number(value) for value in values)
