@@ -27,9 +27,9 @@ def outside_act_seen(
     strayed = [
         Strayed(value=name, was=was, seen=seen)
         for name, was, seen in differences(known.values, standing.values, only_acts_change)
-        if only_acts_change[name] == "equal" or not _stands_strayed(known, only_acts_change)
     ]
-    if not strayed:
+    is_a_new_state = any(only_acts_change[one.value] == "equal" for one in strayed)
+    if not strayed or (not is_a_new_state and _stands_strayed(known, only_acts_change)):
         return None
     first, *others = strayed
     return OutsideActSeen(
