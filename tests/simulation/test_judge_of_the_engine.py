@@ -234,7 +234,9 @@ AT_THE_PANEL = (
 """Of the centrifuge no key does anything to what stands in it: its door is no effect on cells."""
 
 
-@pytest.mark.parametrize(("equipment", "key", "when"), AT_THE_PANEL, ids=lambda one: str(one))
+@pytest.mark.parametrize(
+    ("equipment", "key", "when"), AT_THE_PANEL, ids=[" ".join(one[:2]) for one in AT_THE_PANEL]
+)
 def test_the_judge_names_what_was_done_at_a_panel_if_the_engine_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equipment: str, key: str, when: Seen
 ) -> None:
