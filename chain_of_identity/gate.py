@@ -95,8 +95,8 @@ class Register(Protocol):
         """Return whose container it is; None for reagents and unassigned ones."""
         ...
 
-    def coi_of_place(self, place: PlaceId) -> CoiId | None:
-        """Return whose lease the place is under, or None if nobody's."""
+    def holder_of_place(self, place: PlaceId) -> BatchId | None:
+        """Return the batch to which the place is leased, or None if to nobody."""
         ...
 
     def batch_of_container(self, container: ContainerId) -> BatchId | None:
@@ -151,6 +151,7 @@ class IdentityGate:
                 why=f"it belongs to another patient than batch {self._batch}",
                 do_next="Leave it unconnected, quarantine it and call quality assurance",
             )
+        self._refuse_another_batchs(found, where)
         if found != expected:
             raise IdentityRefusedError(
                 where,
@@ -218,24 +219,34 @@ class IdentityGate:
             _MADE_BY_GATE,
         )
 
-    def _refuse_unfit(self, container: ContainerId, place: PlaceId, where: str) -> None:
+    def _refuse_another_batchs(self, container: ContainerId, where: str) -> None:
+        """Refuse what another batch uses, be it a reagent that is no patient's."""
         owner = self._register.batch_of_container(container)
         if owner is not None and owner != self._batch:
             raise IdentityRefusedError(
                 where,
-                why="it was bound to another batch",
-                do_next="Put it back and call quality assurance",
+                why=f"it was bound to another batch than {self._batch}",
+                do_next="Put it back where that batch keeps it, and call quality assurance",
             )
+
+    def _refuse_unfit(self, container: ContainerId, place: PlaceId, where: str) -> None:
+        self._refuse_another_batchs(container, where)
         if self._register.is_quarantined(container):
             raise IdentityRefusedError(
                 where,
                 why=f"{container} is in quarantine",
                 do_next="Have quality assurance decide before anybody touches it",
             )
-        slot = self._register.coi_of_place(place)
-        if slot is not None and slot != self._coi:
+        holder = self._register.holder_of_place(place)
+        if holder is None:
             raise IdentityRefusedError(
                 where,
-                why=f"{place} is held for another patient",
+                why=f"{place} isn't leased to batch {self._batch}",
+                do_next="Wait until the batch holds the place, or take it to one that it holds",
+            )
+        if holder != self._batch:
+            raise IdentityRefusedError(
+                where,
+                why=f"{place} is held for another batch",
                 do_next="Take the container to its own place, and call quality assurance",
             )

@@ -16,6 +16,9 @@ from hw_mocks.emulator import Emulator
 from hw_mocks.models import MODELS
 from hw_mocks.world.world import World
 
+BOX_HOLDS = 2
+"""Bags that hang on a stand-alone selection box: what goes in, and what comes out."""
+
 RACK_HOLDS = 500
 """Bags and tubes that the rack beside a station has room for. Assumed."""
 
@@ -56,6 +59,8 @@ def furnish(world: World, table: Mapping[str, Any]) -> None:
                 of = modules[0]["equipment"] if modules else unit["name"]
                 for place in unit.get("places", []):
                     world.add_place(place, of=of, holds=unit.get("holds", 1))
+                for place in unit.get("named_places", {}).values():
+                    world.add_place(place, of=of, holds=BOX_HOLDS)
                 if "chamber" in unit:
                     world.add_chamber(unit["name"], places=unit["places"], of=of, **unit["chamber"])
 

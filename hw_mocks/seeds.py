@@ -6,6 +6,6 @@ import random
 from collections.abc import Callable
 
 
-def seeded_bytes(seed: int) -> Callable[[int], bytes]:
+def seeded_bytes(seed: int, of: str = "entropy") -> Callable[[int], bytes]:
     """Return a source of bytes that is the same for the same seed. Never for real keys."""
-    return random.Random(f"entropy {seed}").randbytes
+    return random.Random(f"{of} {seed}").randbytes

@@ -297,7 +297,7 @@ class Technician:
                 volume_mL = self.world.contents(things[1]).volume_mL
                 return {"volume": f"{volume_mL:.1f} mL"}
             case "apply_label":
-                hands.stick_label(things[0], act["parameters"]["label"], by=self.name)
+                return {"label": hands.stick_next_label(things[0], by=self.name)}
             case "inspect_confluence":
                 percent = 100 * hands.inspect_confluence(things[0])
                 return {"confluence": f"{percent:.0f} %"}

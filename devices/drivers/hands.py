@@ -17,6 +17,7 @@ from orchestrator.kernel.acts import Act, AllDone, Effect, Facts, NothingDone, Q
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import LimitRefusedError
 from orchestrator.kernel.identifiers import CommandId, EquipmentId, TaskId
+from orchestrator.kernel.tasks import NOT_DONE
 
 _NOTHING_TO_SHOW: Final = Standing(values={})
 
@@ -54,7 +55,7 @@ class Hands:
         detail = {**answer.values, "performed_by": str(answer.by)}
         if answer.verified_by is not None:
             detail["verified_by"] = str(answer.verified_by)
-        if answer.choice == "not done":
+        if answer.choice == NOT_DONE:
             return Settled(
                 report=NothingDone(why=answer.values.get("why", "the person says so")),
                 standing=_NOTHING_TO_SHOW,

@@ -24,7 +24,7 @@ class Identify(Reading):
 
     The engine reads the scanner, asks the gate, journals what it said, and waits for
     another scan as long as the gate refuses. With ``carried_suffices`` an unbroken
-    earlier proof answers without a scan.
+    earlier proof answers where no fixed scanner sees the place: nobody need be there.
     """
 
     capability: ClassVar[str] = "scanning"

@@ -212,6 +212,14 @@ class Hands:
         held.label = label
         world.write(by, "labelled", things=(thing,), detail={"label": label, "over": before})
 
+    def stick_next_label(self, thing: str, *, by: str) -> str:
+        """Stick the next label of the room's roll on a thing; return what it says."""
+        label = next(self._world.label_roll, None)
+        if label is None:
+            raise ImpossibleError("the roll of labels is at its end")
+        self.stick_label(thing, label, by=by)
+        return label
+
     def inspect_confluence(self, vessel: str) -> float:
         """Return the covered share of a vessel's surface, as a grader sees it; no effect."""
         return self._world.confluence(vessel)

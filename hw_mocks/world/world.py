@@ -13,7 +13,7 @@ changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from math import exp
 from typing import Any
@@ -75,6 +75,7 @@ class World:
         self.ledger: list[Effect] = []
         self.consumed = Mixture()
         self.brought_in_g = 0.0
+        self.label_roll: Iterator[str] = iter(())
         self._where: dict[str, str] = {}
         self._joints: dict[str, Joint] = {}  # by container
         self._spinning: dict[str, Spinning] = {}

@@ -16,8 +16,10 @@ from typing import Annotated
 
 import typer
 
+from chain_of_identity.pre_printed import roll
 from hw_mocks.room import Room, furnish
 from hw_mocks.scenario import scenario_for
+from hw_mocks.seeds import seeded_bytes
 from hw_mocks.wired_room import Hand, wired_room
 from hw_mocks.world.world import World
 from orchestrator.cli.cells import load
@@ -85,6 +87,7 @@ def hold_room(cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Brin
     async def main(clock: ClockAuthority) -> None:
         loop = asyncio.get_running_loop()
         world = World(loop.time, seed)
+        world.label_roll = roll(seeded_bytes(seed, "labels"))
         furnish(world, table)
         bring(world)
         await _until_told(folder, Room(world, table), clock, as_json=as_json)

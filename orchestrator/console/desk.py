@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
+from chain_of_identity.pre_printed import read_applied
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.outside_acts import outside_act_seen
@@ -55,6 +56,7 @@ from orchestrator.kernel.identifiers import (
     UserId,
 )
 from orchestrator.kernel.quantities import Duration, Quantity, Volume
+from orchestrator.kernel.tasks import NOT_DONE
 from orchestrator.people.roles import (
     require,
     require_other_person,
@@ -324,7 +326,8 @@ class Desk:
         declined = str(arguments.get("declined", ""))
         if not declined:
             _refuse_incomplete(name, task, values, choice)
-        return await self._core.record_for_host(
+            _refuse_label(name, task, values, self._state)
+        seq = await self._core.record_for_host(
             TaskReported(
                 task=name,
                 by=user,
@@ -334,6 +337,19 @@ class Desk:
                 request=arguments["request"],
             )
         )
+        if declined and task.work != "do":
+            await self._hold_the_asker(task, declined, user)
+        return seq
+
+    async def _hold_the_asker(self, task: TaskState, why: str, user: UserId) -> None:
+        """Hold what waits for an answer that a person won't give; declined work holds itself."""
+        if not task.batch:
+            return
+        batch, holds = BatchId(task.batch), self._engine.holds
+        for control in holds.controls(batch):
+            if task.path.startswith(f"{control.path}/"):
+                with suppress(RefusedError):  # it is held, or ends, already
+                    await holds.command(batch, control, "hold", f"declined to answer: {why}", user)
 
     async def _verify_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._task(arguments, "reported", "offered", "taken")
@@ -842,7 +858,7 @@ def _refuse_incomplete(
         asked = [str(entry["name"]) for entry in task.ask.get("entries", [])]
     _refuse_unreadable(name, task, values)
     missing = [one for one in asked if not values.get(one)]
-    if missing and choice != "not done":
+    if missing and choice != NOT_DONE:
         raise RefusedError(
             f"report task {name}",
             why=f"it lacks {', '.join(missing)}",
@@ -854,6 +870,25 @@ def _refuse_incomplete(
             f"answer task {name}",
             why=f"{choice!r} isn't one of {', '.join(choices)}",
             do_next="Choose one of them",
+        )
+
+
+def _refuse_label(
+    name: TaskId, task: TaskState, values: Mapping[str, str], state: HostState
+) -> None:
+    """Refuse a label that no roll has, or that is on something else."""
+    if task.work != "do" or "label" not in task.ask.get("report", []):
+        return
+    label = values.get("label", "")
+    if not label:
+        return  # it was reported as not done
+    read_applied(label)
+    used = (one.values.get("label") for one in state.tasks.values())
+    if label in state.labels or label in used:
+        raise RefusedError(
+            f"report task {name}",
+            why="this label is on a container already",
+            do_next="Stick the next label of the roll over it, and report that one",
         )
 
 

@@ -35,6 +35,7 @@ from orchestrator.engine.state import (
 from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
+from orchestrator.kernel.tasks import NOT_DONE
 from orchestrator.people.users import after_refusal
 
 REQUESTS_KEPT_MOST: Final = 10_000
@@ -471,6 +472,11 @@ def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) 
     task.values = event.values
     task.choice = event.choice
     task.signature = None if event.signature is None else event.signature.model_dump(mode="json")
+    if event.declined and task.work == "do":
+        task.choice = NOT_DONE
+        task.values = {"why": event.declined}
+        task.status = "done"
+        return
     if event.declined:
         task.status = "offered"
         task.taken_by = ""

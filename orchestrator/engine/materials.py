@@ -176,9 +176,9 @@ def _received(
 def _labelled(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
-    del attempt, at
+    del at
     container = state.containers[act["containers"][0]]
-    label = act["parameters"]["label"]
+    label = attempt.detail["label"]
     container.label = label
     state.labels[label] = act["containers"][0]
 

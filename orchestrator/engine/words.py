@@ -35,6 +35,7 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.acts import Act, Effect, Reading
 from orchestrator.kernel.conditions import Condition
 from orchestrator.kernel.errors import (
+    ConfigurationRefusedError,
     IdentityRefusedError,
     OutcomeUnknownError,
     RecipeMismatchError,
@@ -54,6 +55,7 @@ from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Or
 from orchestrator.kernel.quantities import minute, second
 from orchestrator.kernel.tasks import Answer, Choice, Question, TaskKind
 from orchestrator.phases.outside import CameFirst
+from orchestrator.process_cell.config import Unit
 from orchestrator.recipe.calculations import evaluated
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ class PhaseRun:
         self._core = engine.core
         self._state = engine.core.state.batches[batch]
         self._record: PhaseRecord = self._state.phases[path]
-        self._gate = IdentityGate(batch, CoiId(self._state.coi), FoldedRegister(engine.core.state))
+        self._register = FoldedRegister(engine.core.state, engine.core.cell.config)
+        self._gate = IdentityGate(batch, CoiId(self._state.coi), self._register)
         self._word = 0
         self._last = self._record.started_at
 
@@ -201,7 +204,7 @@ class PhaseRun:
     def place(self, unit: str, which: str = "") -> PlaceId:
         config = self._core.cell.config.by_unit[self._unit(unit)]
         if which:
-            return config.named_places[which]
+            return _named_place(config, which)
         own = self._state.places.get(unit)
         return PlaceId(own) if own is not None else config.places[0]
 
@@ -222,10 +225,9 @@ class PhaseRun:
         self, number: int, proven: tuple[ProvenContainer, ...]
     ) -> tuple[ProvenContainer, ...]:
         del number  # the act's word is the act; a fresh proof of it is none
-        register = FoldedRegister(self._core.state)
         fresh: list[ProvenContainer] = []
         for proof in proven:
-            if register.broken_since(proof.container, proof.since) is None:
+            if self._register.broken_since(proof.container, proof.since) is None:
                 fresh.append(proof)
                 continue
             place = self._where_it_is(proof)
@@ -404,11 +406,16 @@ class PhaseRun:
     async def _identify(
         self, number: int, reading: Identify, carried_suffices: bool
     ) -> ProvenContainer:
-        if carried_suffices:
+        if carried_suffices and not self._is_seen_by_itself(reading):
             carried = self._carried(reading)
             if carried is not None:
                 return await self._record_proof(number, reading, carried, None, "")
         return await self._scan(number, reading)
+
+    def _is_seen_by_itself(self, reading: Identify) -> bool:
+        """Return whether a fixed scanner sees the place: then a look costs nobody anything."""
+        scanner = self._core.cell.config.by_equipment[self._scanner(reading)]
+        return reading.place in scanner.covers
 
     def _carried(self, reading: Identify) -> ProvenContainer | None:
         """Return an earlier proof carried on, if nothing came between."""
@@ -477,9 +484,16 @@ class PhaseRun:
         finally:
             late.cancel()
 
+    def _refusal(self) -> str:
+        """Return the name of the alarm that the gate refused what was scanned here."""
+        return f"identity {self.batch}/{self.path}"
+
+    def _late_scan(self) -> str:
+        return f"late scan {self.batch}/{self.path}"
+
     async def _scan_is_late(self, reading: Identify) -> None:
         await self._engine.alarms.raise_alarm(
-            f"late scan {self.batch}/{self.path}",
+            self._late_scan(),
             tier="alarm",
             cause=f"{reading.container} wasn't scanned at {reading.place} within {SCAN_WITHIN}",
             consequence="Nothing has moved; the step waits for the scan",
@@ -517,6 +531,9 @@ class PhaseRun:
                 rests_on=proof.rests_on,
             ),
         )
+        if scanner is not None:
+            await self._engine.alarms.clear(self._refusal())
+            await self._engine.alarms.clear(self._late_scan())
         return self._gate.recall(
             reading.container,
             place=reading.place,
@@ -555,7 +572,7 @@ class PhaseRun:
                 )
             )
         await self._engine.alarms.raise_alarm(
-            f"identity {self.batch}/{self.path}",
+            self._refusal(),
             tier="block",
             cause=str(refused),
             consequence="Nothing has moved; the step waits for the right container",
@@ -580,6 +597,17 @@ class PhaseRun:
             why="no scanner of the cell reaches it",
             do_next="Name one in the process cell file",
         )
+
+
+def _named_place(unit: Unit, which: str) -> PlaceId:
+    found = unit.named_places.get(which)
+    if found is None:
+        raise ConfigurationRefusedError(
+            f"find the place {which!r} of unit {unit.name}",
+            why="its named_places in the process cell file don't have it",
+            do_next="Add it to the file, and resume",
+        )
+    return found
 
 
 def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:

@@ -8,6 +8,7 @@ in their kind only.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
@@ -15,6 +16,9 @@ from orchestrator.kernel.acts import AnyAct
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import UserId
 from orchestrator.kernel.quantities import Duration
+
+NOT_DONE: Final = "not done"
+"""The choice that reports hand work as not done at all; the value ``why`` says why."""
 
 
 class TaskKind(StrEnum):

@@ -4,7 +4,8 @@ A joint made by hand can be wrong in two ways that no scan before it can see: an
 bag was joined, or the right bag was joined to another port. So the bag is scanned at
 the port after it was joined, and the first dose through the joint is at most 1 mL of
 flush buffer whose weight must show on the balance that carries the bag (design
-section 10).
+section 10). Cells may stand in the line of the pump, and the first dose would push them
+through the joint; so the line is rinsed to the kit's waste before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from orchestrator.phases.joints import at_port, prove_joined
 from orchestrator.phases.liquid import move_liquid
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
+from orchestrator.phases.pumping import exactly, pumped
 
 FIRST_DOSE_MOST: Final = 1 * mL
 """Design section 10."""
@@ -44,7 +46,7 @@ class Connect(PhaseModel):
     """Join ``container`` to ``port``, scan it there, test for leaks, and prove the joint.
 
     Effect: joins tubes, irreversibly. Interrupted: the hand work is HELD for its report;
-    the first dose goes on (CONTINUE).
+    rinse and first dose go on (CONTINUE).
     """
 
     kind: Literal["connect/1"] = "connect/1"
@@ -52,26 +54,24 @@ class Connect(PhaseModel):
     kit: str
     port: str
     flush: str = Field(description="The kit's container of buffer, for the first dose")
+    waste: str
+    waste_at: str
     station: str
     by: Literal["sterile_weld", "aseptic_connector"]
     patient_material: bool
+    rinse: Volume = Field(description="More than the line of the pump holds; goes to the waste")
     first_dose: Volume
     flow: Flow
     leak_test: bool = True
 
     def claims(self) -> Claims:
-        dose = Range(lowest=self.first_dose, highest=self.first_dose)
+        rinse, dose = exactly(self.rinse), exactly(self.first_dose)
         return Claims(
             touches=(
                 Touch(container=self.kit, how=Contact.HOLDS),
                 Touch(container=self.container, how=Contact.JOINS, at_port=self.port),
-                Touch(container=self.flush, how=Contact.DRAWS, volume=dose, at_port="flush"),
-                Touch(
-                    container=self.container,
-                    how=Contact.RECEIVES,
-                    volume=dose,
-                    at_port=self.port,
-                ),
+                *pumped(self.flush, "flush", self.waste, self.waste_at, rinse),
+                *pumped(self.flush, "flush", self.container, self.port, dose),
             ),
             needs=(
                 (self.station, "scanning"),
@@ -95,8 +95,8 @@ class Connect(PhaseModel):
         way = self.by.replace("_", " ")
         return (
             f"Connect the {self.container} to port {self.port} of the {self.kit} by {way}; "
-            f"scan it there, test for leaks, and let {self.first_dose} of the {self.flush} "
-            f"show on its balance."
+            f"scan it there, test for leaks, rinse the line with {self.rinse} of the "
+            f"{self.flush}, and let {self.first_dose} of it show on the bag's balance."
         )
 
     async def run(self, outside: Outside) -> Report:
@@ -135,6 +135,17 @@ class Connect(PhaseModel):
         )
         if self.leak_test:
             await self._test_for_leaks(outside, joined.place)
+        await move_liquid(
+            outside,
+            station=self.station,
+            source=outside.container(self.flush),
+            source_at="flush",
+            target=outside.container(self.waste),
+            target_at=self.waste_at,
+            volume=self.rinse,
+            flow=self.flow,
+            proven=(kit_proof,),
+        )
         dose = await move_liquid(
             outside,
             station=self.station,

@@ -8,13 +8,12 @@ from pydantic import Field, model_validator
 
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.hands import Handwork
-from devices.interfaces.scanning import Identify
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
-from orchestrator.kernel.identifiers import ContainerId, LabelText
 from orchestrator.kernel.measured import Amount
 from orchestrator.kernel.quantities import Flow, Volume, between, minute
 from orchestrator.phases.handwork import RACK, by_hand
 from orchestrator.phases.joints import at_port, prove_joined
+from orchestrator.phases.labelling import apply_label
 from orchestrator.phases.liquid import move_liquid
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
@@ -118,23 +117,12 @@ class FillAndSeal(PhaseModel):
         self, outside: Outside, bag: str, port: str, proven: tuple[ProvenContainer, ...]
     ) -> str:
         container = outside.container(bag)
-        label = str(final_label(container))
-        await by_hand(
+        label, labelled = await apply_label(
             outside,
             self.station,
-            Handwork.APPLY_LABEL,
-            f"Stick the final label {label} on {container}, which hangs at port {port}",
+            container,
+            at_port(outside.place(self.station), port),
             proven=proven,
-            containers=(container,),
-            parameters={"label": label},
-            second_person=True,
-        )
-        labelled = await outside.see(
-            Identify(
-                unit=self.station,
-                container=container,
-                place=at_port(outside.place(self.station), port),
-            )
         )
         kit_proof = proven[0]
         rack = outside.place(self.station, RACK)
@@ -151,8 +139,3 @@ class FillAndSeal(PhaseModel):
             second_person=True,
         )
         return label
-
-
-def final_label(container: ContainerId) -> LabelText:
-    """Return the text of a final bag's label: its own, unlike the one it came with."""
-    return LabelText(f"{container}-F")

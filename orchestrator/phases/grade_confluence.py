@@ -16,7 +16,7 @@ _ANY: Final = between(0 * percent, 100 * percent)
 
 
 class GradeConfluence(PhaseModel):
-    """Have one person grade ``vessel`` at ``at``, and a second one verify it.
+    """Scan the kit at ``at``; have one person grade its ``vessel``, and a second one verify it.
 
     Effect: none on the material. Interrupted: looked at again (REPEAT).
     """
@@ -35,7 +35,7 @@ class GradeConfluence(PhaseModel):
             needs=((self.at, "hands"), (self.at, "scanning")),
             duration=between(2 * minute, 60 * minute),
             attended=True,
-            identity="either",
+            identity="fresh",
             second_person=True,
             on_interruption=OnInterruption.REPEAT,
             quieten=Quieten.LEAVE_RUNNING,
@@ -53,12 +53,7 @@ class GradeConfluence(PhaseModel):
         tray = outside.container(self.kit)
         vessel = outside.container(self.vessel)
         proof = await outside.see(
-            Identify(
-                unit=self.at,
-                container=tray,
-                place=outside.place(self.at),
-                carried_suffices=True,
-            )
+            Identify(unit=self.at, container=tray, place=outside.place(self.at))
         )
         graded = await by_hand(
             outside,

@@ -18,6 +18,12 @@ Q = TypeVar("Q", bound=Quantity)
 RACK = "rack"
 """The station's place for tubes and for bags that are joined or were sealed off."""
 
+SAMPLING = "sampling"
+"""The station's place where a tube is put to a sample port, and the bag that it is on hangs."""
+
+BOX = "box"
+"""The bench's place for the two bags that hang on a stand-alone selection box."""
+
 
 async def by_hand(
     outside: Outside,

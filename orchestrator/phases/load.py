@@ -43,7 +43,7 @@ class Load(PhaseModel):
     async def run(self, outside: Outside) -> Report:
         place = outside.place(self.at)
         containers = tuple(outside.container(name) for name in self.containers)
-        return await set_down(
+        loaded, _ = await set_down(
             outside,
             self.at,
             Handwork.LOAD,
@@ -51,3 +51,4 @@ class Load(PhaseModel):
             containers,
             place,
         )
+        return loaded

@@ -16,7 +16,7 @@ from orchestrator.phases.phase import PhaseModel, Report
 
 
 class Mix(PhaseModel):
-    """Have the vessel rocked ``times`` times.
+    """Scan the docked kit afresh, and have its vessel rocked ``times`` times.
 
     Effect: stirs up what lies at the bottom; twice does no more than once (REPEAT).
     """
@@ -37,7 +37,7 @@ class Mix(PhaseModel):
             needs=((self.station, "hands"), (self.station, "scanning")),
             duration=Range(self.times * second, 30 * minute),
             attended=True,
-            identity="either",
+            identity="fresh",
             on_interruption=OnInterruption.REPEAT,
             quieten=Quieten.LEAVE_RUNNING,
             longest_safe_hold=self.longest_hold,
@@ -48,7 +48,9 @@ class Mix(PhaseModel):
         return f"Rock the {self.vessel} by hand {self.times} times."
 
     async def run(self, outside: Outside) -> Report:
-        proven = await prove_joined(outside, station=self.station, kit=self.kit)
+        proven = await prove_joined(
+            outside, station=self.station, kit=self.kit, carried_suffices=False
+        )
         vessel = outside.container(self.vessel)
         mixed = await by_hand(
             outside,

@@ -1,4 +1,4 @@
-"""Take in what came by courier: scan it, put it at its place, state its volume."""
+"""Take in what came by courier: scan it, put it at its place, label it, scan it back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, T
 from orchestrator.kernel.quantities import Range, Volume, between, minute, mL
 from orchestrator.phases.deviating import accepted
 from orchestrator.phases.handwork import by_hand, reported
+from orchestrator.phases.labelling import apply_label
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 
@@ -17,10 +18,13 @@ _THINKABLE = between(0 * mL, 10_000 * mL)
 
 
 class Receive(PhaseModel):
-    """Scan ``container``, have it put at ``at``, and ask for its volume.
+    """Scan ``container``, have it put at ``at``, scan it there; label it, and scan it back.
 
-    Effect: hands move it. A volume outside the ordered range is decided upon by two
-    people. Interrupted: the hand work is HELD for its report.
+    It comes with the label of where it was collected, and goes on with a pre-printed one of
+    this site, which a second person sees put on. A volume outside the ordered range is
+    decided upon by two people.
+
+    Effect: hands move and label it. Interrupted: the hand work is HELD for its report.
     """
 
     kind: Literal["receive/1"] = "receive/1"
@@ -35,6 +39,7 @@ class Receive(PhaseModel):
             duration=between(2 * minute, 60 * minute),
             attended=True,
             identity="fresh",
+            second_person=True,
             on_interruption=OnInterruption.HOLD,
             quieten=Quieten.LEAVE_RUNNING,
             longest_safe_hold=self.longest_hold,
@@ -43,8 +48,9 @@ class Receive(PhaseModel):
 
     def sentence(self) -> str:
         return (
-            f"Receive the {self.container} at the {self.at}: scan it, and state its volume "
-            f"({self.volume})."
+            f"Receive the {self.container} at the {self.at}: scan it, state its volume "
+            f"({self.volume}), and scan it there; label it and scan it back; a second person "
+            "verifies the label."
         )
 
     async def run(self, outside: Outside) -> Report:
@@ -62,7 +68,9 @@ class Receive(PhaseModel):
             report=("volume",),
         )
         volume = await reported(outside, received, "volume", _THINKABLE, second_person=False)
-        report = {"volume": str(volume), "identity": proof.rests_on}
+        there = await outside.see(Identify(unit=self.at, container=container, place=place))
+        label, labelled = await apply_label(outside, self.at, container, place, proven=(there,))
+        report = {"volume": str(volume), "identity": labelled.rests_on, "label": label}
         if volume not in self.volume:
             why = f"it holds {volume}; {self.volume} is expected"
             await accepted(

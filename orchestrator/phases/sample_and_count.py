@@ -11,11 +11,12 @@ from orchestrator.kernel.acts import Claims, Contact, Effect, OnInterruption, Qu
 from orchestrator.kernel.identifiers import SampleId
 from orchestrator.kernel.quantities import CellDensity, Fraction, Range, Volume, between, minute
 from orchestrator.phases.deviating import accepted
-from orchestrator.phases.handwork import RACK, by_hand
-from orchestrator.phases.joints import is_part_of
+from orchestrator.phases.handwork import RACK, SAMPLING, by_hand
+from orchestrator.phases.joints import is_part_of, prove_joined
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 from orchestrator.phases.pumping import exactly
+from orchestrator.phases.setting_down import set_down
 
 COUNTS_MOST: Final = 3
 """Counts of one sample: after that it is accepted as a deviation, or not."""
@@ -27,7 +28,8 @@ COUNT_WITHIN: Final = 15 * minute
 class SampleAndCount(PhaseModel):
     """Have ``sample_volume`` drawn from ``source`` into ``tube``, and count it.
 
-    The tube is scanned before anything is drawn into it, and again where it stands in the
+    The docked kit is scanned afresh. Tube and source are scanned where the tube is put to the
+    sample port, before anything is drawn into it, and the tube again where it stands in the
     counter. A result that isn't as expected is put to two people: accept it as a
     deviation, count the same sample again (every result is kept), or stop.
 
@@ -64,7 +66,7 @@ class SampleAndCount(PhaseModel):
             duration=between(5 * minute, 120 * minute),
             consumes_patient_material=True,
             attended=True,
-            identity="either",
+            identity="fresh",
             on_interruption=OnInterruption.CONTINUE,
             quieten=Quieten.LEAVE_RUNNING,
             longest_safe_hold=self.longest_hold,
@@ -84,39 +86,36 @@ class SampleAndCount(PhaseModel):
         tube = outside.container(self.tube)
         rack = outside.place(self.station, RACK)
         in_counter = outside.place(self.counter)
-        proven = [
-            await outside.see(
-                Identify(
-                    unit=self.station,
-                    container=tray,
-                    place=outside.place(self.station),
-                    carried_suffices=True,
-                )
-            )
-        ]
-        if not is_part_of(source, tray):
-            proven.append(
-                await outside.see(
-                    Identify(unit=self.station, container=source, place=rack, carried_suffices=True)
-                )
-            )
-        empty = await outside.see(Identify(unit=self.station, container=tube, place=rack))
+        proven = await prove_joined(
+            outside, station=self.station, kit=self.kit, carried_suffices=False
+        )
+        apart = () if is_part_of(source, tray) else (source,)
+        _, at_port = await set_down(
+            outside,
+            self.station,
+            Handwork.LOAD,
+            f"Put tube {tube} to the sample port of {source}"
+            + "".join(f", and hang {bag} there" for bag in apart),
+            (*apart, tube),
+            outside.place(self.station, SAMPLING),
+        )
         drawn = await by_hand(
             outside,
             self.station,
             Handwork.DRAW_SAMPLE,
             f"Draw {self.sample_volume} from {source} at the sample port into tube {tube}",
-            proven=(*proven, empty),
+            proven=(*proven, *at_port),
             containers=(source, tube),
             kit=outside.kit(self.kit),
             parameters={"volume": str(self.sample_volume)},
         )
+        filled = at_port[-1]
         await by_hand(
             outside,
             self.counter,
             Handwork.LOAD_COUNTER,
             f"Put tube {tube} into the counter at {in_counter}",
-            proven=(empty,),
+            proven=(filled,),
             containers=(tube,),
             at=(in_counter,),
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from devices.interfaces.hands import Handwork
-from devices.interfaces.scanning import Identify
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
 from orchestrator.kernel.quantities import Duration, Range, Volume, between, hour, mL
-from orchestrator.phases.handwork import by_hand, reported
+from orchestrator.phases.handwork import BOX, by_hand, reported
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
+from orchestrator.phases.setting_down import set_down
 
 _SHORTEST: Final = 1 * hour
 _THINKABLE: Final = between(Volume.of_base(1), 10_000 * mL)
@@ -19,7 +19,8 @@ _THINKABLE: Final = between(Volume.of_base(1), 10_000 * mL)
 class SelectMagnetically(PhaseModel):
     """Have all of ``source`` run over the box; cells with ``marker`` come into ``target``.
 
-    The person reports the volume that came out, a second one verifies.
+    Both bags are scanned where they hang on the box before anything runs. The person
+    reports the volume that came out, a second one verifies.
 
     Effect: consumes ``source``, irreversibly. Interrupted: HELD for its report.
     """
@@ -34,6 +35,8 @@ class SelectMagnetically(PhaseModel):
     def claims(self) -> Claims:
         return Claims(
             touches=(
+                Touch(container=self.source, how=Contact.MOVES),
+                Touch(container=self.target, how=Contact.MOVES),
                 Touch(container=self.source, how=Contact.DRAWS),
                 Touch(container=self.target, how=Contact.RECEIVES),
             ),
@@ -52,22 +55,29 @@ class SelectMagnetically(PhaseModel):
     def sentence(self) -> str:
         return (
             f"Select {self.marker} cells of the {self.source} into the {self.target} on the "
-            f"selection box at the {self.at}, within {self.longest}; state the volume; a second "
-            "person verifies. Throw the empty bag away."
+            f"selection box at the {self.at}, within {self.longest}: hang both bags on it, scan "
+            "them there, and state the volume; a second person verifies. Throw the empty bag away."
         )
 
     async def run(self, outside: Outside) -> Report:
         source, target = outside.container(self.source), outside.container(self.target)
         place = outside.place(self.at)
-        source_proof = await outside.see(Identify(unit=self.at, container=source, place=place))
-        target_proof = await outside.see(Identify(unit=self.at, container=target, place=place))
+        box = outside.place(self.at, BOX)
+        _, on_the_box = await set_down(
+            outside,
+            self.at,
+            Handwork.LOAD,
+            f"Hang {source} on the selection box at {box}, and {target} where the cells come out",
+            (source, target),
+            box,
+        )
         selected = await by_hand(
             outside,
             self.at,
             Handwork.SELECT_MAGNETICALLY,
             f"Run all of {source} over the selection box for {self.marker}; collect the cells "
             f"in {target}",
-            proven=(source_proof, target_proof),
+            proven=on_the_box,
             containers=(source, target),
             parameters={"marker": self.marker},
             report=("volume",),
@@ -75,12 +85,22 @@ class SelectMagnetically(PhaseModel):
             longest=self.longest,
         )
         volume = await reported(outside, selected, "volume", _THINKABLE, second_person=True)
+        source_proof, target_proof = on_the_box
         await by_hand(
             outside,
             self.at,
             Handwork.DISCARD,
-            f"Throw {source} away: it is empty, and the bench is for the next patient",
+            f"Throw {source} away: it is empty, and the box is for the next patient",
             proven=(source_proof,),
             containers=(source,),
+        )
+        await by_hand(
+            outside,
+            self.at,
+            Handwork.LOAD,
+            f"Take {target} off the selection box and lay it at {place}",
+            proven=(target_proof,),
+            containers=(target,),
+            at=(place,),
         )
         return {**selected.detail, "volume": str(volume)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.hands import Handwork
 from devices.interfaces.scanning import Identify
 from orchestrator.kernel.identifiers import ContainerId, PlaceId
@@ -18,8 +19,8 @@ async def set_down(
     containers: tuple[ContainerId, ...],
     place: PlaceId,
     parameters: dict[str, str] | None = None,
-) -> Report:
-    """Return the place, and who did it, once every container was scanned there."""
+) -> tuple[Report, tuple[ProvenContainer, ...]]:
+    """Return the place and who did it, and the proof of each container's scan there."""
     proven = tuple(
         [
             await outside.see(Identify(unit=unit, container=container, place=place))
@@ -36,6 +37,10 @@ async def set_down(
         at=(place,) * len(containers),
         parameters=parameters,
     )
-    for container in containers:
-        await outside.see(Identify(unit=unit, container=container, place=place))
-    return {"place": str(place), **done.detail}
+    there = tuple(
+        [
+            await outside.see(Identify(unit=unit, container=container, place=place))
+            for container in containers
+        ]
+    )
+    return {"place": str(place), **done.detail}, there

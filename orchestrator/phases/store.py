@@ -50,7 +50,7 @@ class Store(PhaseModel):
     async def run(self, outside: Outside) -> Report:
         place = outside.place(self.dewar)
         containers = tuple(outside.container(name) for name in self.containers)
-        stored = await set_down(
+        stored, _ = await set_down(
             outside,
             self.dewar,
             Handwork.STORE,

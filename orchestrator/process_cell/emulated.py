@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from chain_of_identity.pre_printed import roll
 from devices.transport.transport import Transport
 from hw_mocks.room import Room, furnish
 from hw_mocks.seeds import seeded_bytes
@@ -143,6 +144,7 @@ class EmulatedCell:
         self._requests = 0
         table = tomllib.loads(cell_file.read_text())
         self.world = World(asyncio.get_running_loop().time, seed)
+        self.world.label_roll = roll(seeded_bytes(seed, "labels"))
         furnish(self.world, table)
         self.room = Room(self.world, table)
         self.desk: Desk

@@ -958,6 +958,7 @@ class TransferStation(Unit):
         port: str,
         by: Literal["sterile_weld", "aseptic_connector"],
         flow: Flow,
+        rinse: Volume = 5 * mL,
         first_dose: Volume = 1 * mL,
         leak_test: bool = True,
         longest_hold: Duration | None = None,
@@ -973,7 +974,10 @@ class TransferStation(Unit):
             station=self.name,
             by=by,
             patient_material=self._writer.carries(container),
+            rinse=rinse,
             first_dose=first_dose,
+            waste=to.waste.name,
+            waste_at=self._writer.position(to.waste),
             flow=flow,
             leak_test=leak_test,
         )

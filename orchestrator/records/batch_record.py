@@ -531,8 +531,8 @@ class _Assembly:
             for act in phase.entries:
                 if not isinstance(act, ActEntry) or act.act != "apply_label" or not act.settled:
                     continue
-                label = act.parameters.get("label", "")
                 last = act.attempts[-1]
+                label = last.detail.get("label", "")
                 back = [one for one in scans if one.label == label and one.seq > act.seq]
                 yield LabelEntry(
                     seq=act.seq,

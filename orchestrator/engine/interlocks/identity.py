@@ -35,7 +35,7 @@ def identity(permit: Permit) -> str | None:
         if proof.batch != permit.batch_name or proof.coi != permit.batch.coi:
             return f"the proof of {name} is another patient's"
         if register is None:
-            register = FoldedRegister(permit.state)
+            register = FoldedRegister(permit.state, permit.cell)
         broken = register.broken_since(ContainerId(str(proof.container)), proof.since)
         if broken is not None:
             return f"the proof of {proof.container} is spent: {BREAKS[broken]}"

@@ -1,0 +1,44 @@
+"""Labels that were printed before anybody knew what they would be stuck on.
+
+A roll holds opaque labels, each different. A person takes the next one, sticks it on, and
+reports its text; it means nothing until that report binds it to the container, and a scan
+of the label where the container is shows that it is on. Follows design section 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from chain_of_identity.labels import Entry, LabelRead, key_of
+from chain_of_identity.schemes.opaque import OpaqueScheme
+from chain_of_identity.schemes.scheme import LabelKind
+from orchestrator.kernel.errors import IdentityRefusedError
+from orchestrator.kernel.identifiers import LabelText
+
+_SCHEME: Final = OpaqueScheme()
+
+
+def roll(
+    entropy: Callable[[int], bytes], kind: LabelKind = LabelKind.CONTAINER
+) -> Iterator[LabelText]:
+    """Yield the labels of a roll, without an end, drawn from ``entropy(count)``."""
+    while True:
+        yield LabelText(_SCHEME.mint(kind, entropy).key)
+
+
+def read_applied(text: str) -> LabelText:
+    """Return the label that a person says to have stuck on a container.
+
+    Raises:
+        IdentityRefusedError: It is no container's label of a roll: another length or kind,
+            a character that no label has, or a wrong check character.
+    """
+    key = key_of(LabelRead(text, Entry.TYPED), _SCHEME)
+    if key.kind is not LabelKind.CONTAINER:
+        raise IdentityRefusedError(
+            "read an opaque label",
+            why=f"it is a {key.kind.value}'s label; a container's is needed",
+            do_next="Take a label off the roll for containers, and stick it over this one",
+        )
+    return LabelText(key.key)
