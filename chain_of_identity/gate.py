@@ -88,7 +88,7 @@ class Register(Protocol):
     """What is known of containers, places and their therapy events."""
 
     def container_labelled(self, label: str) -> ContainerId | None:
-        """Return the container that carries this label, or None if none is known."""
+        """Return the container that carries this label now, or None if none is known to."""
         ...
 
     def coi_of_container(self, container: ContainerId) -> CoiId | None:
@@ -141,7 +141,7 @@ class IdentityGate:
         if found is None:
             raise IdentityRefusedError(
                 where,
-                why="no container with this label was received",
+                why="no container of the record carries this label",
                 do_next=f"Put it aside, and scan {expected}",
             )
         coi = self._register.coi_of_container(found)

@@ -18,7 +18,9 @@ class FoldedRegister:
 
     def container_labelled(self, label: str) -> ContainerId | None:
         found = self._state.labels.get(label)
-        return None if found is None else ContainerId(found)
+        if found is None or self._state.containers[found].label != label:
+            return None  # another label was stuck over it: this one proves nothing any more
+        return ContainerId(found)
 
     def coi_of_container(self, container: ContainerId) -> CoiId | None:
         coi = self._state.containers[container].coi

@@ -2,17 +2,21 @@
 
 Method: of every kind of phase at which people work, the first contact in the two shipped
 procedures is run with each slip that can be made there (``two_patients.py``); the judge is
-the World. Then the same at a joint with the checks patched out: cells must be in the wrong
-bag, else the judge sees nothing. All contacts: ``release_proof_identity.py``.
+the World. Then the same with the checks patched out, wherever cells could pass: they must be
+in the wrong bag, else the judge sees nothing. All contacts: ``release_proof_identity.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.kernel.acts import Effect
+from orchestrator.phases import connect
+from orchestrator.phases.outside import Outside
 from orchestrator.recipe.model import Step
 from tests.simulation.two_patients import (
     CAR_T,
@@ -20,7 +24,8 @@ from tests.simulation.two_patients import (
     Case,
     cases,
     contacts,
-    makes_a_joint,
+    is_of_the_kit,
+    lets_cells_pass,
     recipe_of,
     run_case,
     without_the_checks,
@@ -31,14 +36,14 @@ PROTOCOLS = (CAR_T, MSC)
 
 
 def sampled() -> Iterator[Case]:
-    """Yield the first case of each kind of phase, slip, and thing: a kit or anything else."""
-    seen: set[tuple[str, str, bool]] = set()
+    """Yield the first case of each kind of phase, slip, thing and source: of a kit, or apart."""
+    seen: set[tuple[str, str, bool, bool]] = set()
     for protocol in PROTOCOLS:
         kits = {kit.name for kit in recipe_of(protocol).kits}
         for case in cases(protocol):
             step = recipe_of(protocol).at(case.path)
             assert isinstance(step, Step)
-            kind = (step.phase.kind, case.slip, case.thing in kits)
+            kind = (step.phase.kind, case.slip, case.thing in kits, is_of_the_kit(case))
             if kind not in seen:
                 seen.add(kind)
                 yield case
@@ -62,14 +67,25 @@ def test_the_other_patients_material_is_refused_or_found_at_the_joint(
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(one, id=str(one))
-        for one in sampled()
-        if makes_a_joint(one) and one.slip in ("brings", "joins", "wrong port, taken")
-    ],
+    [pytest.param(one, id=str(one)) for one in sampled() if lets_cells_pass(one)],
 )
 def test_without_the_checks_cells_are_in_the_wrong_bag(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_the_checks(monkeypatch)
     assert run_case(case, tmp_path).mixed, "the judge can't fail here: no cells went wrong"
+
+
+def test_without_the_rinse_the_first_dose_pushes_cells_through_a_wrong_joint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = next(one for one in sampled() if one.slip == "wrong port, cells in line")
+    move_liquid = connect.move_liquid
+
+    async def only_the_dose(outside: Outside, *, target_at: str, **told: Any) -> Effect:
+        if target_at == "p6":
+            return Effect(done=str(told["volume"]))
+        return await move_liquid(outside, target_at=target_at, **told)
+
+    monkeypatch.setattr(connect, "move_liquid", only_the_dose)
+    assert run_case(case, tmp_path).mixed, "cells stood in the line, and none went wrong"

@@ -520,6 +520,26 @@ def makes_a_joint(case: Case) -> bool:
     return any(one.how is Contact.JOINS for one in step.phase.claims().touches)
 
 
+def lets_cells_pass(case: Case) -> bool:
+    """Return whether, with no check, the slip itself or the next step brings cells astray."""
+    step = recipe_of(case.protocol).at(case.path)
+    assert isinstance(step, Step)
+    if makes_a_joint(case):
+        return case.slip in ("brings", "joins", "wrong port, taken", "wrong port, cells in line")
+    if not isinstance(step.phase, Receive | SampleAndCount | SelectMagnetically):
+        return False
+    return case.slip != "docks" or is_of_the_kit(case)
+
+
+def is_of_the_kit(case: Case) -> bool:
+    """Return whether what the step takes from is part of a kit."""
+    recipe = recipe_of(case.protocol)
+    step = recipe.at(case.path)
+    assert isinstance(step, Step)
+    inner = {part for kit in recipe.kits for part in kit.places}
+    return getattr(step.phase, "source", "") in inner
+
+
 def is_checked_after(case: Case) -> bool:
     """Return whether the step looks at what hands did: at a joint, or where things were set."""
     step = recipe_of(case.protocol).at(case.path)

@@ -54,8 +54,8 @@ class ToyRegister:
     coi: dict[ContainerId, CoiId] = field(
         default_factory=lambda: {BAG: OURS, SPARE: OURS, THEIR_BAG: THEIRS}
     )
-    leased: dict[PlaceId, CoiId] = field(
-        default_factory=lambda: {STATION: OURS, SHELF: OURS, THEIR_SHELF: THEIRS}
+    leased: dict[PlaceId, BatchId] = field(
+        default_factory=lambda: {STATION: BATCH, SHELF: BATCH, THEIR_SHELF: THEIR_BATCH}
     )
     batch: dict[ContainerId, BatchId] = field(
         default_factory=lambda: {BAG: BATCH, SPARE: BATCH, THEIR_BAG: THEIR_BATCH}
@@ -70,7 +70,7 @@ class ToyRegister:
     def coi_of_container(self, container: ContainerId) -> CoiId | None:
         return self.coi.get(container)
 
-    def coi_of_place(self, place: PlaceId) -> CoiId | None:
+    def holder_of_place(self, place: PlaceId) -> BatchId | None:
         return self.leased.get(place)
 
     def batch_of_container(self, container: ContainerId) -> BatchId | None:
@@ -146,22 +146,34 @@ def bag_in_quarantine(register: ToyRegister) -> ContainerScan:
     return scan()
 
 
-def place_held_for_another_patient(register: ToyRegister) -> ContainerScan:
+def place_held_for_another_batch(register: ToyRegister) -> ContainerScan:
     del register
     return scan(place=THEIR_SHELF)
+
+
+def place_that_nobody_holds(register: ToyRegister) -> ContainerScan:
+    del register.leased[STATION]
+    return scan()
+
+
+def reagent_of_another_batch(register: ToyRegister) -> ContainerScan:
+    del register.coi[THEIR_BAG]
+    return scan("LBL-9931")
 
 
 @pytest.mark.requirement("IDC-05")
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (unknown_label, "no container with this label was received"),
+        (unknown_label, "no container of the record carries this label"),
         (another_patients_bag, "another patient"),
         (expected_bag_turns_out_another_patients, "another patient"),
         (another_bag_of_the_same_patient, "it is C-12; this step needs C-11"),
         (bag_bound_to_another_batch, "bound to another batch"),
         (bag_in_quarantine, "in quarantine"),
-        (place_held_for_another_patient, "held for another patient"),
+        (place_held_for_another_batch, "held for another batch"),
+        (place_that_nobody_holds, "station isn't leased to batch B-000147"),
+        (reagent_of_another_batch, "it was bound to another batch than B-000147"),
     ],
 )
 def test_verify_refuses_what_is_not_this_batches_here_and_now(
@@ -194,26 +206,30 @@ def test_each_combination_of_four_identities_but_the_right_one_is_refused() -> N
     """Material, label, binding and place, each ours, another's or of nobody."""
     accepted: list[tuple[object, ...]] = []
     refusals: list[IdentityRefusedError] = []
-    rows = list(product((OURS, THEIRS), (BAG, SPARE, None), (BATCH, THEIR_BATCH), (OURS, THEIRS)))
-    assert len(rows) == 24
+    rows = list(
+        product(
+            (OURS, THEIRS), (BAG, SPARE, None), (BATCH, THEIR_BATCH), (BATCH, THEIR_BATCH, None)
+        )
+    )
+    assert len(rows) == 36
     for coi, labelled, batch, slot in rows:
         register = ToyRegister()
         register.coi[BAG] = coi
         register.labels = {} if labelled is None else {"LBL-11": labelled}
         register.batch[BAG] = batch
-        register.leased[STATION] = slot
+        register.leased = {} if slot is None else {STATION: slot}
         try:
             proof_from(register)
         except IdentityRefusedError as refusal:
             refusals.append(refusal)
         else:
             accepted.append((coi, labelled, batch, slot))
-    assert accepted == [(OURS, BAG, BATCH, OURS)]
+    assert accepted == [(OURS, BAG, BATCH, BATCH)]
     assert all(map(shows_nothing_of_theirs, refusals))
 
 
-def test_a_reagent_of_nobody_at_a_place_of_nobody_can_be_proven_the_right_one() -> None:
-    register = ToyRegister(coi={}, batch={}, leased={})
+def test_a_reagent_of_nobody_can_be_proven_the_right_one() -> None:
+    register = ToyRegister(coi={}, batch={})
     assert proof_from(register).container == BAG
 
 
@@ -282,7 +298,7 @@ def standing_elsewhere(register: ToyRegister) -> PlaceId:
     [
         (quarantined_since, "in quarantine"),
         (bound_to_another_batch_since, "bound to another batch"),
-        (place_leased_to_another_since, "held for another patient"),
+        (place_leased_to_another_since, "held for another batch"),
         (standing_elsewhere, "by the record it is at incubator/3"),
     ],
 )

@@ -67,12 +67,14 @@ PLACES: Final = {
     (STATION, ""): "station",
     (STATION, "rack"): "rack",
     (STATION, "hook"): "hook",
+    (STATION, "sampling"): "sampling",
     ("incubator", ""): "incubator/3",
     ("centrifuge", ""): "rotor",
     ("counter", ""): "counter",
     ("freezer", ""): "freezer",
     ("dewar", ""): "dewar/2",
     ("bench", ""): "bench",
+    ("bench", "box"): "box",
 }
 
 _KEY: Final = re.compile(r"[a-z0-9_]+")
@@ -145,7 +147,7 @@ class NobodysRegister:
         del container
         return None
 
-    def coi_of_place(self, place: PlaceId) -> CoiId | None:
+    def holder_of_place(self, place: PlaceId) -> BatchId | None:
         del place
         return None
 

@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.kernel.errors import ResultOutOfRangeError
-from orchestrator.kernel.quantities import between, hour, mL
+from orchestrator.kernel.quantities import between, hour, mL, mL_per_min
 from orchestrator.kernel.tasks import Choice, Entry
 from orchestrator.phases.confirm import Confirm
+from orchestrator.phases.connect import Connect
 from orchestrator.phases.disconnect import Disconnect
 from orchestrator.phases.grade_confluence import GradeConfluence
 from orchestrator.phases.install_kit import InstallKit
@@ -25,6 +26,7 @@ from tests.unit.phases.answers import (
     ALL,
     KIT,
     PROVEN,
+    PUMPED,
     STATION,
     Answers,
     chosen,
@@ -33,6 +35,8 @@ from tests.unit.phases.answers import (
 )
 
 HOLD = 2 * hour
+LABELLED = (PROVEN, done(label="CABC"), PROVEN)
+"""Scanned where it lies, labelled, and scanned back."""
 
 
 def a_receipt() -> Receive:
@@ -44,24 +48,33 @@ def a_receipt() -> Receive:
     )
 
 
-def test_what_is_received_is_scanned_before_it_is_put_away() -> None:
-    answers = Answers([PROVEN, done(volume="185 mL")])
+def test_what_is_received_is_scanned_where_it_lies_labelled_and_scanned_back() -> None:
+    answers = Answers([PROVEN, done(volume="185 mL"), *LABELLED])
     report = ran(a_receipt(), answers)
-    assert answers.told == ["see C-1 at bench", "do receive"]
-    assert report == {"volume": "185 mL", "identity": "scanned"}
+    assert answers.told == [
+        "see C-1 at bench",
+        "do receive",
+        "see C-1 at bench",
+        "do apply_label",
+        "see C-1 at bench",
+    ]
+    assert report == {"volume": "185 mL", "identity": "scanned", "label": "CABC"}
+    label = answers.acts("hand_act")[1]
+    assert label.report == ("label",)
+    assert label.second_person
 
 
 def test_a_volume_that_is_not_one_is_asked_for_again() -> None:
-    answers = Answers([PROVEN, done(volume="a lot"), chosen("", volume="185 mL")])
+    answers = Answers([PROVEN, done(volume="a lot"), chosen("", volume="185 mL"), *LABELLED])
     assert ran(a_receipt(), answers)["volume"] == "185 mL"
-    assert answers.told[-1] == "ask enter"
+    assert answers.told[2] == "ask enter"
 
 
 def test_an_unexpected_volume_goes_on_only_under_a_deviation() -> None:
-    answers = Answers([PROVEN, done(volume="80 mL"), chosen("accept")])
+    answers = Answers([PROVEN, done(volume="80 mL"), *LABELLED, chosen("accept")])
     assert "80 mL" in ran(a_receipt(), answers)["deviation"]
     with pytest.raises(ResultOutOfRangeError, match="80 mL"):
-        ran(a_receipt(), Answers([PROVEN, done(volume="80 mL"), chosen("stop")]))
+        ran(a_receipt(), Answers([PROVEN, done(volume="80 mL"), *LABELLED, chosen("stop")]))
 
 
 def test_a_new_kit_is_scanned_beside_the_station_and_where_it_is_docked() -> None:
@@ -71,7 +84,7 @@ def test_a_new_kit_is_scanned_beside_the_station_and_where_it_is_docked() -> Non
     assert answers.acts("hand_act")[0].at == ("station",)
 
 
-def test_both_bags_of_a_selection_are_scanned_and_two_people_see_it() -> None:
+def test_both_bags_of_a_selection_are_scanned_on_the_box_and_two_people_see_it() -> None:
     phase = SelectMagnetically(
         source="leukapheresis",
         target="selected cells",
@@ -80,15 +93,21 @@ def test_both_bags_of_a_selection_are_scanned_and_two_people_see_it() -> None:
         at="bench",
         longest_hold=HOLD,
     )
-    answers = Answers([PROVEN, PROVEN, done(volume="50 mL"), done()])
+    both = (PROVEN, PROVEN)
+    answers = Answers([*both, ALL, *both, done(volume="50 mL"), done(), ALL])
     report = ran(phase, answers)
     assert answers.told == [
-        "see C-1 at bench",
-        "see C-2 at bench",
+        "see C-1 at box",
+        "see C-2 at box",
+        "do load",
+        "see C-1 at box",
+        "see C-2 at box",
         "do select_magnetically",
         "do discard",
+        "do load",
     ]
-    act, thrown_away = answers.acts("hand_act")
+    _, act, thrown_away, taken_off = answers.acts("hand_act")
+    assert (taken_off.containers, taken_off.at) == (("C-2",), ("bench",))
     assert thrown_away.containers == ("C-1",)
     assert act.containers == ("C-1", "C-2")
     assert act.second_person
@@ -116,6 +135,41 @@ def test_stored_bags_are_scanned_back_at_the_batchs_own_place() -> None:
     report = ran(phase, answers)
     assert answers.told == ["see B-1 at dewar/2", "do store", "see B-1 at dewar/2"]
     assert report == {"position": "rack A", "place": "dewar/2"}
+
+
+def test_a_new_joint_is_scanned_and_its_line_rinsed_before_the_first_dose_weighs_in() -> None:
+    phase = Connect(
+        container="leukapheresis",
+        kit=KIT,
+        port="p1",
+        flush="flush bag",
+        waste="waste bag",
+        waste_at="p6",
+        station=STATION,
+        by="sterile_weld",
+        patient_material=True,
+        rinse=5 * mL,
+        first_dose=1 * mL,
+        flow=20 * mL_per_min,
+        longest_hold=HOLD,
+    )
+    answers = Answers([PROVEN, PROVEN, ALL, PROVEN, done(leak="none"), *PUMPED, *PUMPED, ALL])
+    ran(phase, answers)
+    pumping = ["do set_valves", "do pump_volume", "do set_valves"]
+    assert answers.told == [
+        "see K-1 at station",
+        "see C-1 at hook",
+        "do weld",
+        "see C-1 at station/p1",
+        "do test_leak",
+        *pumping,
+        *pumping,
+        "do unhang",
+    ]
+    rinse, dose = answers.acts("pump_volume")
+    assert (rinse.source, rinse.target, rinse.volume) == ("K-1/flush", "K-1/p6", 5 * mL)
+    assert (dose.source, dose.target, dose.volume) == ("K-1/flush", "C-1", 1 * mL)
+    assert [one.part for one in dose.weighed] == ["hook"]
 
 
 def test_a_bag_is_scanned_at_its_port_before_it_is_sealed_off() -> None:
@@ -149,7 +203,7 @@ def test_mixing_is_offered_for_the_docked_kit() -> None:
     phase = Mix(kit=KIT, station=STATION, vessel="vessel", by="hands", times=5, longest_hold=HOLD)
     answers = Answers([PROVEN, ALL])
     ran(phase, answers)
-    assert answers.told == ["see K-1 at station or carried", "do mix"]
+    assert answers.told == ["see K-1 at station", "do mix"]
 
 
 def a_question(**others: object) -> Confirm:

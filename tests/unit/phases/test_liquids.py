@@ -27,7 +27,7 @@ from orchestrator.kernel.quantities import (
 from orchestrator.phases.concentrate import Concentrate
 from orchestrator.phases.detach import Detach
 from orchestrator.phases.feed import Feed
-from orchestrator.phases.fill_and_seal import FillAndSeal, final_label
+from orchestrator.phases.fill_and_seal import FillAndSeal
 from orchestrator.phases.formulate import Formulate
 from orchestrator.phases.seed_and_activate import SeedAndActivate
 from orchestrator.phases.transduce import Transduce
@@ -44,6 +44,7 @@ from tests.unit.phases.answers import (
     WAITED,
     Answers,
     chosen,
+    done,
     ran,
 )
 
@@ -314,8 +315,10 @@ def filling(**others: Any) -> FillAndSeal:
 
 
 def test_a_bag_is_labelled_and_scanned_back_while_it_hangs_at_its_port() -> None:
-    each = (PROVEN, PROVEN, *PUMPED, ALL, PROVEN, ALL)
-    answers = Answers([*each, *each])
+    first, second = (
+        (PROVEN, PROVEN, *PUMPED, done(label=label), PROVEN, ALL) for label in ("C1", "C2")
+    )
+    answers = Answers([*first, *second])
     report = ran(filling(), answers)
     assert answers.told == [
         word
@@ -331,11 +334,11 @@ def test_a_bag_is_labelled_and_scanned_back_while_it_hangs_at_its_port() -> None
     ]
     assert moved(answers) == ["20 mL K-1/vessel > B-1", "20 mL K-1/vessel > B-2"]
     label, seal = answers.acts("hand_act")[:2]
-    assert label.parameters == {"label": "B-1-F"} == {"label": final_label(label.containers[0])}
+    assert label.report == ("label",)
     assert label.second_person
     assert seal.at == ("rack",)
     assert report["bag_2"] == "20 mL"
-    assert report["bag_2_label"] == "B-2-F"
+    assert report["bag_2_label"] == "C2"
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,8 @@ GOOD = done(viable_density="2e6 cells/mL", viability="96 %", cd3="98 %", result=
 DYING = done(viable_density="2e6 cells/mL", viability="61 %", cd3="98 %", result="2")
 THIN = done(viable_density="0.1e6 cells/mL", viability="96 %", cd3="98 %", result="3")
 MUTE = done(result="4")
-LOADED = (PROVEN, PROVEN, ALL, ALL, PROVEN)
-"""Kit and tube scanned, sample drawn, tube loaded and scanned again."""
+LOADED = (PROVEN, PROVEN, ALL, PROVEN, ALL, ALL, PROVEN)
+"""Kit and tube scanned, tube put to the port and scanned there, filled, loaded, and scanned."""
 
 
 def test_the_climate_is_set_once_and_left_running() -> None:
@@ -103,12 +103,14 @@ def a_count() -> SampleAndCount:
     )
 
 
-def test_the_tube_is_scanned_before_the_draw_and_in_the_counter() -> None:
+def test_the_tube_is_scanned_at_the_sample_port_before_the_draw_and_in_the_counter() -> None:
     answers = Answers([*LOADED, GOOD, ALL])
     report = ran(a_count(), answers)
     assert answers.told == [
-        "see K-1 at station or carried",
-        "see T-1 at rack",
+        "see K-1 at station",
+        "see T-1 at sampling",
+        "do load",
+        "see T-1 at sampling",
         "do draw_sample",
         "do load_counter",
         "see T-1 at counter",
@@ -123,15 +125,23 @@ def test_the_tube_is_scanned_before_the_draw_and_in_the_counter() -> None:
         "cd3": "98 %",
         "result": "1",
     }
-    assert answers.asked[2].proven == ("K-1", "T-1")
-    assert answers.acts("hand_act")[0].parameters == {"volume": "500 uL"}
+    assert answers.asked[4].proven == ("K-1", "T-1")
+    assert answers.acts("hand_act")[1].parameters == {"volume": "500 uL"}
 
 
-def test_a_joined_bag_that_is_sampled_is_proven_beside_the_kit() -> None:
+def test_a_joined_bag_that_is_sampled_is_proven_where_the_tube_is_put_to_it() -> None:
     phase = a_count().model_copy(update={"source": "leukapheresis"})
-    answers = Answers([PROVEN, *LOADED, GOOD, ALL])
+    both = (PROVEN, PROVEN)
+    answers = Answers([PROVEN, *both, ALL, *both, ALL, ALL, PROVEN, GOOD, ALL])
     ran(phase, answers)
-    assert answers.told[1] == "see C-1 at rack or carried"
+    assert answers.told[1:6] == [
+        "see C-1 at sampling",
+        "see T-1 at sampling",
+        "do load",
+        "see C-1 at sampling",
+        "see T-1 at sampling",
+    ]
+    assert answers.asked[6].proven == ("K-1", "C-1", "T-1")
 
 
 @pytest.mark.parametrize("result", [DYING, THIN, MUTE])
@@ -141,7 +151,7 @@ def test_an_unexpected_count_goes_on_only_as_two_people_decide(result: object) -
     report = ran(a_count(), answers)
     assert report["deviation"]
     assert report["counts"] == "1"
-    question = answers.asked[6].what
+    question = answers.asked[8].what
     assert question.second_person
     assert [choice.name for choice in question.choices] == ["accept", "repeat", "stop"]
 
