@@ -42,6 +42,7 @@ from orchestrator.records.cells_found import (
     yields,
 )
 from orchestrator.records.completeness import NOT_RECORDED, open_items
+from orchestrator.records.material_account import genealogy_entry
 from orchestrator.records.procedure import Procedure, reading_in_words
 from orchestrator.records.record_model import (
     ActEntry,
@@ -169,6 +170,7 @@ class _Assembly:
             liquids=liquids(phases),
             labels=tuple(self._labels(phases)),
             containers=tuple(self._containers()),
+            genealogy=genealogy_entry(history),
             open_tasks=tuple(self._open_tasks()),
             changed_entries=(),
             traces=tuple(self._traces(used)),

@@ -201,6 +201,15 @@ def _places(record: BatchRecord) -> Iterator[str]:
             yield f"{one.container}: in quarantine: {one.quarantined}"
 
 
+def _accounts(record: BatchRecord) -> Iterator[str]:
+    for one in record.genealogy.accounts:
+        if one.discrepancies:
+            events = ", ".join(map(str, one.discrepancies))
+            yield f"{one.container}: its volumes don't add up at event {events}"
+    for container in record.genealogy.never_received:
+        yield f"{container}: material moved there that was never received"
+
+
 def _investigations(record: BatchRecord) -> Iterator[str]:
     for one in record.deviations:
         if one.closed is None:
@@ -271,6 +280,7 @@ RULES: Final[dict[str, Rule]] = {
     "labelling": _labelling,
     "line clearance": _clearances,
     "containers": _places,
+    "genealogy": _accounts,
     "deviations": _investigations,
     "reconciliations": _reconciliations,
     "alarms": _alarms,

@@ -76,6 +76,7 @@ def on_paper(record: BatchRecord) -> str:
         *paper.conditions(),
         *paper.labels(),
         *paper.containers(),
+        *paper.genealogy(),
         *paper.clearances(),
         *paper.traces(),
         *paper.signatures(),
@@ -685,6 +686,45 @@ class _Paper:
             for one in self._record.containers
         ]
         yield from _table(("", "in the recipe", "holds", "place", "label", "joined"), rows)
+
+    def genealogy(self) -> Iterator[str]:
+        """Yield what came of the material, and each container's account."""
+        found = self._record.genealogy
+        names = {one.container: one.recipe_name for one in found.accounts}
+        yield from _heading("WHAT CAME OF THE MATERIAL")
+        for part in found.parts:
+            yield from _wrapped(
+                f"[{part.seq}] {part.kind}: {part.volume} of {part.source} "
+                f"({names.get(part.source, '')}) into {part.target} "
+                f"({names.get(part.target, '')})",
+                "",
+                "    ",
+            )
+        for loss in found.losses:
+            yield from _wrapped(
+                f"[{loss.seq}] lost, declared: {loss.volume} of {loss.container} "
+                f"({names.get(loss.container, '')}), {loss.why}",
+                "",
+                "    ",
+            )
+        for container in found.never_received:
+            yield f"NEVER RECEIVED: {container}"
+        yield from _none((*found.parts, *found.losses, *found.never_received))
+        yield from _heading("WHETHER IT ADDS UP: came in - went out - lost - unexplained = held")
+        rows = [
+            (
+                one.container,
+                one.came_in or "unknown",
+                one.went_out,
+                one.lost,
+                f"{one.unexplained} DISCREPANCY" if one.discrepancies else one.unexplained,
+                one.held,
+                ", ".join(one.donations),
+            )
+            for one in found.accounts
+        ]
+        header = ("", "came in", "went out", "lost", "unexplained", "held", "of donation")
+        yield from _table(header, rows)
 
     def clearances(self) -> Iterator[str]:
         """Yield how units and places were given back."""

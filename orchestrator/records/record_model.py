@@ -541,6 +541,53 @@ class ContainerEntry(Frozen):
     quarantined: str
 
 
+class PartEntry(Frozen):
+    """Material that was split off, pooled, sampled or selected into a container of its own."""
+
+    seq: int
+    kind: str
+    source: str
+    target: str
+    volume: str
+
+
+class LossEntry(Frozen):
+    """Material that left a container and went into none, as it was declared."""
+
+    seq: int
+    container: str
+    volume: str
+    why: str
+
+
+class AccountEntry(Frozen):
+    """One container's volumes: came in, less went out, lost and unexplained, is held.
+
+    Empty where something came or went whose volume nobody knew.
+    """
+
+    container: str
+    recipe_name: str
+    donations: tuple[str, ...] = Field(description="Donations of which something is or was in it")
+    came_in: str = ""
+    went_out: str = ""
+    lost: str = ""
+    unexplained: str = ""
+    held: str = ""
+    discrepancies: tuple[int, ...] = Field(
+        default=(), description="Events at which the difference had to be investigated"
+    )
+
+
+class GenealogyEntry(Frozen):
+    """What came of the material, and whether it adds up."""
+
+    parts: tuple[PartEntry, ...]
+    losses: tuple[LossEntry, ...]
+    accounts: tuple[AccountEntry, ...]
+    never_received: tuple[str, ...]
+
+
 class OpenTask(Frozen):
     """Work that people still owe."""
 
@@ -647,6 +694,7 @@ class BatchRecord(Frozen):
     liquids: tuple[LiquidEntry, ...]
     labels: tuple[LabelEntry, ...]
     containers: tuple[ContainerEntry, ...]
+    genealogy: GenealogyEntry
     open_tasks: tuple[OpenTask, ...]
     changed_entries: tuple[str, ...] = Field(
         description="Entries changed since they were first made; this version records no change"

@@ -284,7 +284,7 @@ def bound_to_another_batch_since(register: ToyRegister) -> PlaceId:
 
 
 def place_leased_to_another_since(register: ToyRegister) -> PlaceId:
-    register.leased[STATION] = THEIRS
+    register.leased[STATION] = THEIR_BATCH
     return STATION
 
 

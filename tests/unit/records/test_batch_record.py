@@ -407,6 +407,9 @@ SPOILED: dict[str, Spoil] = {
             one.model_copy(update={"quarantined": "why"}) for one in r.containers
         )
     },
+    "genealogy": lambda r: {
+        "genealogy": r.genealogy.model_copy(update={"never_received": ("C",)}),
+    },
     "deviations": lambda r: {
         "deviations": (
             DeviationEntry(deviation="D-1", path="", text="t", opened_by="system",
