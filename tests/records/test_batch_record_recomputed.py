@@ -92,7 +92,9 @@ def test_a_car_t_record_is_whole(car_t: Both) -> None:
     assert all(one.result for phase in record.procedure for one in phase.calculations)
     assert len(record.conditions) == 2
     assert all(len(one.hours) > 250 for one in record.conditions)
-    assert {one.place for one in record.containers if one.label.endswith("-F")} == {"dewar/1"}
+    filled = {one.target for one in record.genealogy.parts if one.kind == "split"}
+    assert filled < {one.container for one in record.labels}
+    assert {one.place for one in record.containers if one.container in filled} == {"dewar/1"}
     assert max(map(len, on_paper(record).splitlines())) <= WIDTH
 
 

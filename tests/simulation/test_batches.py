@@ -13,8 +13,10 @@ import pytest
 from hw_mocks.world import Donor, run_a
 from orchestrator.journal.events import EVENTS
 from orchestrator.journal.journal import read_events
-from orchestrator.kernel.quantities import day
-from orchestrator.process_cell.simulation import simulate
+from orchestrator.kernel.quantities import Volume, day
+from orchestrator.process_cell.simulation import BATCH, simulate
+from orchestrator.records.batch_record import BatchRecord, batch_record
+from orchestrator.records.record_model import IdentityEntry
 from tests.simulation.many import CAR_T, MSC, recipe_of
 
 pytestmark = pytest.mark.timeout(300)  # seconds on an idle machine; tests run beside others
@@ -36,7 +38,37 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-@pytest.mark.requirement("PRC-09")
+def assert_carried_proofs_name_their_scans(record: BatchRecord) -> None:
+    proofs = [
+        one for phase in record.procedure for one in phase.entries if isinstance(one, IdentityEntry)
+    ]
+    scans = {f"carried from {one.seq}": one.container for one in proofs if one.scanner}
+    carried = [one for one in proofs if not one.scanner]
+    assert carried, "an arm takes a kit out of the incubator while nobody is there"
+    assert all(scans[one.rests_on] == one.container for one in carried)
+    assert all(one.place != "station" for one in carried), "there the fixed scanner looks"
+
+
+def assert_material_adds_up(record: BatchRecord) -> None:
+    """Compare the accounts by moves with what the engine's ledger says that containers hold."""
+    found = record.genealogy
+    held = {one.container: one.volume for one in record.containers}
+    assert found.never_received == ()
+    assert {one.kind for one in found.parts} >= {"sample", "split"}
+    for one in found.accounts:
+        came_in, went_out, lost, unexplained, left = (
+            Volume.read(text).base
+            for text in (one.came_in, one.went_out, one.lost, one.unexplained, one.held)
+        )
+        assert came_in - went_out - lost - unexplained == left
+        assert one.held == held[one.container]
+        assert not one.discrepancies, one
+    products = [one.target for one in found.parts if one.kind == "split"]
+    donations = {one.container: one.donations for one in found.accounts}
+    assert all(len(donations[one]) == 1 for one in products), "each product leads to its donation"
+
+
+@pytest.mark.requirement("PRC-09", "IDC-10")
 def test_run_a_of_the_car_t_process_comes_out_as_published(tmp_path: Path) -> None:
     begun_s = time.process_time()
     outcome = simulate(
@@ -57,6 +89,9 @@ def test_run_a_of_the_car_t_process_comes_out_as_published(tmp_path: Path) -> No
     assert before_harvest is not None
     assert outcome.fold_expansion == pytest.approx(68.0, rel=0.10)
     assert before_harvest.engineered_cells == pytest.approx(4.5e9, rel=0.10)
+    record = batch_record(tmp_path / "journal.sqlite", str(BATCH))
+    assert_material_adds_up(record)
+    assert_carried_proofs_name_their_scans(record)
     assert took_s <= CPU_S_MOST, "of the processor's time: what else runs here doesn't count"
 
     events = list(read_events(tmp_path / "journal.sqlite", EVENTS))
@@ -77,6 +112,9 @@ def test_marrow_becomes_a_dose_of_stromal_cells_in_21_days(tmp_path: Path) -> No
     washed = outcome.largest_count
     assert washed is not None
     assert washed.cells.base == pytest.approx(6.6e8, rel=0.25)
+    record = batch_record(tmp_path / "journal.sqlite", str(BATCH))
+    assert_material_adds_up(record)
+    assert_carried_proofs_name_their_scans(record)
     assert 0.6 * washed.cells.base < outcome.viable_cells_out < washed.cells.base
 
 

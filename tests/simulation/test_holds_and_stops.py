@@ -69,15 +69,15 @@ ASKED = Step(
 )
 
 
-def _operation(slug: str, *body: Any) -> Operation:
+def operation(slug: str, *body: Any) -> Operation:
     return Operation(slug=slug, name=slug, body=body)
 
 
-def _procedure(slug: str, *body: Any) -> UnitProcedure:
+def procedure(slug: str, *body: Any) -> UnitProcedure:
     return UnitProcedure(slug=slug, name=slug, body=body)
 
 
-def _recipe(*body: Any, lags: tuple[Lag, ...] = ()) -> Callable[[], Recipe]:
+def recipe_of(*body: Any, lags: tuple[Lag, ...] = ()) -> Callable[[], Recipe]:
     made = Recipe.written(
         Recipe(title="Test", document="TEST-2", version="1", author="test", body=body, lags=lags)
     )
@@ -129,13 +129,13 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Recipe]], Non
     return lambda recipe: monkeypatch.setattr(thin, "thin_recipe", recipe)
 
 
-SIDE_BY_SIDE = _recipe(
-    _procedure("prep", _operation("p", VERIFY, CONNECT)),
+SIDE_BY_SIDE = recipe_of(
+    procedure("prep", operation("p", VERIFY, CONNECT)),
     Together(
         slug="t",
         unit_procedures=(
-            _procedure("a", _operation("x", TRANSFER)),
-            _procedure("b", _operation("y", ASKED)),
+            procedure("a", operation("x", TRANSFER)),
+            procedure("b", operation("y", ASKED)),
         ),
     ),
 )
@@ -245,9 +245,9 @@ def test_a_stopped_batch_ends_after_a_death(tmp_path: Path, died_at: str) -> Non
 @pytest.mark.requirement("PRC-02")
 def test_a_hold_of_the_batch_reaches_the_unit_procedure_that_runs(tmp_path: Path, use: Any) -> None:
     use(
-        _recipe(
-            _procedure("one", _operation("p", VERIFY, CONNECT)),
-            _procedure("two", _operation("x", TRANSFER)),
+        recipe_of(
+            procedure("one", operation("p", VERIFY, CONNECT)),
+            procedure("two", operation("x", TRANSFER)),
         )
     )
 
@@ -280,12 +280,12 @@ def test_a_recipes_hold_can_be_restarted_and_stopped(
     tmp_path: Path, use: Any, command: str, dies: bool
 ) -> None:
     use(
-        _recipe(
-            _procedure(
+        recipe_of(
+            procedure(
                 "u",
-                _operation("p", VERIFY, CONNECT),
+                operation("p", VERIFY, CONNECT),
                 Hold(slug="look", reason="Look at the vessel"),
-                _operation("x", TRANSFER),
+                operation("x", TRANSFER),
             )
         )
     )
@@ -314,7 +314,7 @@ def test_a_recipes_hold_can_be_restarted_and_stopped(
 
 @pytest.mark.requirement("PRC-02")
 def test_a_hold_arrives_while_a_question_waits(tmp_path: Path, use: Any) -> None:
-    use(_recipe(_procedure("u", _operation("p", VERIFY, ASKED))))
+    use(recipe_of(procedure("u", operation("p", VERIFY, ASKED))))
 
     async def test() -> None:
         async with thin_cell(tmp_path) as cell, cell.engine() as engine:
@@ -365,7 +365,7 @@ def test_an_unforeseen_error_stands_one_batch_still(
 
 @pytest.mark.requirement("PRC-09")
 def test_a_resumed_operation_keeps_its_lease(tmp_path: Path, use: Any) -> None:
-    use(_recipe(_procedure("u", _operation("one", VERIFY, CONNECT), _operation("two", TRANSFER))))
+    use(recipe_of(procedure("u", operation("one", VERIFY, CONNECT), operation("two", TRANSFER))))
 
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
@@ -417,8 +417,8 @@ def test_a_lag_bounds_the_time_between_two_steps(
     tmp_path: Path, use: Any, minimum: Any, maximum: Any
 ) -> None:
     use(
-        _recipe(
-            _procedure("u", _operation("one", VERIFY, CONNECT, TRANSFER)),
+        recipe_of(
+            procedure("u", operation("one", VERIFY, CONNECT, TRANSFER)),
             lags=(
                 Lag(
                     name="wash",

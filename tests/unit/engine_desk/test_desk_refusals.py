@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from chain_of_identity.pre_printed import roll
+from chain_of_identity.schemes.scheme import LabelKind
+from hw_mocks.seeds import seeded_bytes
 from orchestrator.engine.engine import Engine
-from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
-from orchestrator.kernel.identifiers import CoiId
+from orchestrator.journal.events import TaskOffered
+from orchestrator.kernel.errors import NotAuthorisedError, ProcessError, RefusedError
+from orchestrator.kernel.identifiers import CoiId, TaskId
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BATCH, OTHER_BAG, begin, on_file, thin_cell
@@ -126,3 +130,67 @@ def test_what_was_answered_is_answered_again_after_a_restart(tmp_path: Path) -> 
                 assert answered
 
     run_in_virtual_time(run())
+
+
+def _labelling() -> TaskOffered:
+    return TaskOffered(
+        task=TaskId("B-1/label#1.1"),
+        batch=None,
+        path=None,
+        word=None,
+        work="do",
+        text="Stick the next label of the roll on C-1",
+        ask={"work": "apply_label", "report": ["label"], "containers": ["C-1"]},
+        second_person=True,
+        due=None,
+    )
+
+
+def _mistyped(label: str) -> str:
+    return label[:-1] + ("2" if label[-1] != "2" else "3")
+
+
+def _swapped(label: str) -> str:
+    return label[:3] + label[4] + label[3] + label[5:]
+
+
+BAD_LABELS: list[tuple[Callable[[str], str], str]] = [
+    (_mistyped, "check character"),
+    (_swapped, "check character"),
+    (lambda label: label[:-1], "14 characters"),
+    (lambda _: "L-C-2", "character"),
+    (lambda _: "", "lacks label"),
+    (lambda _: next(roll(seeded_bytes(3), LabelKind.SAMPLE)), "a container's is needed"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "why"), BAD_LABELS)
+def test_a_label_that_no_roll_has_is_not_reported(
+    tmp_path: Path, spoil: Callable[[str], str], why: str
+) -> None:
+    good = next(one for one in roll(seeded_bytes(3)) if one[3] != one[4])
+
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        task = _labelling()
+        await engine.core.record_for_host(task)
+        name = str(task.task)
+        with pytest.raises(ProcessError, match=why) as refused:
+            await cell.give("day-1", "report_task", task=name, values={"label": spoil(good)})
+        assert spoil(good) not in str(refused.value) or not spoil(good)
+        assert engine.core.state.tasks[name].status == "offered"
+        await cell.give("day-1", "report_task", task=name, values={"label": good})
+        assert engine.core.state.tasks[name].status == "reported"
+
+    tried(tmp_path, attempt)
+
+
+def test_one_label_is_stuck_on_one_container(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        label = next(roll(seeded_bytes(3)))
+        first, second = _labelling(), _labelling().model_copy(update={"task": TaskId("B-1/l#2.1")})
+        await engine.core.record_for_host(first, second)
+        await cell.give("day-1", "report_task", task=str(first.task), values={"label": label})
+        with pytest.raises(RefusedError, match="on a container already"):
+            await cell.give("day-1", "report_task", task=str(second.task), values={"label": label})
+
+    tried(tmp_path, attempt)
