@@ -51,6 +51,7 @@ from orchestrator.recipe.author import (
 from protocols.library.culture import (
     add_from_fresh_bag,
     briskly,
+    clear_and_disconnect,
     culture_until,
     feed_from_fresh_bag,
     slowly,
@@ -194,7 +195,7 @@ def car_t_twelve_day(p: Writer) -> None:
                 medium_volume=80 * mL,
                 flow=slowly,
             )
-            station.disconnect(selected)
+            clear_and_disconnect(station, kit, selected)
             station.disconnect(activator)
             station.disconnect(medium_0)
             arm.move(kit, from_=station, to=incubator)

@@ -51,6 +51,7 @@ from orchestrator.recipe.author import (
 from protocols.library.culture import (
     add_from_fresh_bag,
     briskly,
+    clear_and_disconnect,
     culture_until,
     exchange_from_fresh_bag,
     slowly,
@@ -225,7 +226,7 @@ def msc_adherent(p: Writer) -> None:
             station.connect(medium_0, to=kit_1, port="p2", by="aseptic_connector", flow=slowly)
             station.transfer(marrow, to=kit_1.vessel, volume=26 * mL, flow=slowly)
             station.feed(kit_1, medium=medium_0, volume=540 * mL, flow=briskly)
-            station.disconnect(marrow)
+            clear_and_disconnect(station, kit_1, marrow)
             station.disconnect(medium_0)
             arm.move(kit_1, from_=station, to=incubator)
 
@@ -327,7 +328,7 @@ def msc_adherent(p: Writer) -> None:
             station.install_kit(kit_2)
             station.connect(passage_bag, to=kit_2, port="p1", by="sterile_weld", flow=slowly)
             station.transfer(passage_bag, to=kit_2.vessel, volume=216 * mL, flow=briskly)
-            station.disconnect(passage_bag)
+            clear_and_disconnect(station, kit_2, passage_bag)
             station.connect(medium_13, to=kit_2, port="p2", by="aseptic_connector", flow=slowly)
             station.feed(kit_2, medium=medium_13, volume=1700 * mL, flow=briskly)
             station.disconnect(medium_13)

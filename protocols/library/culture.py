@@ -13,6 +13,7 @@ from orchestrator.kernel.quantities import (
     day,
     hour,
     minute,
+    mL,
     mL_per_min,
     x_g,
 )
@@ -42,6 +43,12 @@ def two_people_stay(p: Writer, task: str, *, hours: int, respond_within: Duratio
         respond_within=respond_within,
         second_person=True,
     )
+
+
+def clear_and_disconnect(station: TransferStation, kit: KitInUse, bag: Container) -> Part:
+    """Push the cells that stand in the port's tube back into their bag, and take it off."""
+    station.transfer(kit.flush, to=bag, volume=3 * mL, flow=slowly)
+    return station.disconnect(bag)
 
 
 def feed_from_fresh_bag(

@@ -82,9 +82,10 @@ def test_a_declined_question_holds_with_its_reason(
 ) -> None:
     asked = recipe_of(procedure("a", operation("x", VERIFY, ASKED)))
     monkeypatch.setattr(thin, "thin_recipe", asked)
-    answer, declined = Technician._answer, []
+    answer = vars(Technician)["_answer"]
+    declined: list[str] = []
 
-    async def decline_once(self: Technician, task: Mapping[str, Any]) -> None:
+    async def decline_once(self: Any, task: Mapping[str, Any]) -> None:
         if declined:
             await answer(self, task)
             return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.kernel.acts import Claims, Contact
+from orchestrator.kernel.quantities import mL
 from orchestrator.recipe.model import PatientMaterial, Reagent
 from orchestrator.recipe.rules.flow import Follow
 from orchestrator.recipe.rules.rule import Problem, Rule
@@ -40,7 +42,18 @@ RULES = (
         because="A pool has a genealogy and a label of its own.",
         do_next="Keep them apart, or approve with the reason and the pool's label step.",
     ),
+    Rule(
+        code="I050",
+        severity="refuse",
+        demands="Nothing is joined to a port in whose tube cells stand.",
+        because="The first dose pushes what stands there through the joint, right or wrong.",
+        do_next="Push 3 mL or more from the kit's flush bag to that port before you disconnect "
+        "the bag that gave or got the cells, or take a port that no cells went through.",
+    ),
 )
+
+CLEARS_A_PORT: Final = 3 * mL
+"""More than the line of the pump and one port's tube hold together. Set by site."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class _State:
     proven: frozenset[str]
     origins: tuple[tuple[str, frozenset[str]], ...]
     """Which container carries material of which donations."""
+    stained: frozenset[tuple[str, str]] = frozenset()
+    """Kit and port of each tube in which cells stand."""
 
     def carried(self) -> dict[str, frozenset[str]]:
         return dict(self.origins)
@@ -89,6 +104,13 @@ def look(view: View) -> Iterator[Problem]:
 
 def _step(view: View, path: str, claims: Claims, state: _State) -> Iterator[Problem]:
     carried = state.carried()
+    kit = view.kit_in(claims)
+    for touch in claims.touches:
+        port = ("" if kit is None else kit.name, touch.at_port)
+        if touch.how is Contact.JOINS and port in state.stained:
+            yield Problem(
+                "I050", path, f"cells stand in the tube of port {touch.at_port} of {port[0]!r}."
+            )
     for name in dict.fromkeys(touch.container for touch in claims.touches):
         if name not in view.containers and name not in view.kits:
             yield Problem("I030", path, f"{name!r} isn't declared.")
@@ -125,11 +147,40 @@ def _after(view: View, claims: Claims, state: _State) -> _State:
                 carried[touch.container] = carried.get(touch.container, frozenset()) | passing
                 if claims.identity != "none":
                     proven.add(touch.container)
-    return replace(state, proven=frozenset(proven), origins=tuple(sorted(carried.items())))
+    return _State(
+        proven=frozenset(proven),
+        origins=tuple(sorted(carried.items())),
+        stained=_stained(view, claims, state),
+    )
+
+
+def _stained(view: View, claims: Claims, state: _State) -> frozenset[tuple[str, str]]:
+    """Return in which ports' tubes cells stand after a step's pumping, pair by pair."""
+    kit = view.kit_in(claims)
+    if kit is None:
+        return state.stained
+    carried = state.carried()
+    inner = set(kit.places.values())
+    stained = set(state.stained)
+    source = None
+    for touch in claims.touches:
+        if touch.how is Contact.DRAWS:
+            source = touch
+        if touch.how is not Contact.RECEIVES or source is None or not touch.at_port:
+            continue
+        ports = {(kit.name, at) for at in (source.at_port, touch.at_port) if at not in inner}
+        volume = touch.volume
+        if carried.get(source.container):
+            stained |= ports
+        elif source.container == kit.flush and volume and volume.lowest >= CLEARS_A_PORT:
+            stained -= ports
+    return frozenset(stained)
 
 
 def _either(one: _State, other: _State) -> _State:
     carried = one.carried()
     for name, origins in other.origins:
         carried[name] = carried.get(name, frozenset()) | origins
-    return _State(one.proven & other.proven, tuple(sorted(carried.items())))
+    return _State(
+        one.proven & other.proven, tuple(sorted(carried.items())), one.stained | other.stained
+    )

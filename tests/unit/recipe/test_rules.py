@@ -17,6 +17,7 @@ from orchestrator.kernel.measured import Bounds, Calculated, Fixed, Measured, Or
 from orchestrator.kernel.quantities import (
     Quantity,
     Range,
+    Volume,
     between,
     day,
     hour,
@@ -38,6 +39,7 @@ from orchestrator.recipe.model import (
     PatientMaterial,
     Recipe,
     RepeatUntil,
+    Step,
     Tier,
     When,
 )
@@ -101,6 +103,25 @@ class Cell:
 PUMPING = claims(needs=(("station", "fluid_transfer"),))
 
 
+def _flushed(volume: Volume) -> Step:
+    return step(
+        3,
+        claims(
+            holds("kit"),
+            draws("flush", between(volume, volume), "flush"),
+            receives("cells", between(volume, volume), "p1"),
+        ),
+    )
+
+
+PARTED = step(4, claims(holds("kit"), parts("cells", "p1")))
+REJOINED = step(5, claims(holds("kit"), joins("medium", "p1"), second_person=True))
+
+
+def test_a_port_is_joined_again_once_its_tube_was_flushed() -> None:
+    assert codes(recipe_of(JOINED, FILLED, _flushed(3 * mL), PARTED, REJOINED)) == []
+
+
 def test_a_sound_recipe_has_no_findings() -> None:
     assert codes(recipe_of(JOINED, FILLED)) == []
 
@@ -149,6 +170,8 @@ def broken() -> list[tuple[str, Recipe]]:
         ("I020", recipe_of(step(1, claims(holds("cells"), identity="none")))),
         ("I030", recipe_of(step(1, claims(holds("a stranger"))))),
         ("I040", recipe_of(step(1, pool), materials=(CELLS, OTHER_CELLS, BAG))),
+        ("I050", recipe_of(JOINED, FILLED, PARTED, REJOINED)),
+        ("I050", recipe_of(JOINED, FILLED, _flushed(1 * mL), PARTED, REJOINED)),
         ("C010", recipe_of(step(1, claims(holds("kit"), draws("cells", TEN, "p1"))))),
         ("C020", recipe_of(step(1, claims(holds("kit"), joins("cells", "p1")), leak_test=False))),
         ("C030", recipe_of(step(1, claims(opens_system=True, second_person=True)))),
