@@ -114,6 +114,14 @@ class CellConfig(Frozen):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _stations_have_their_places(self) -> Self:
+        for unit in self.units:
+            for name in STATION_PLACES if unit.kind == "transfer_station" else ():
+                if name not in unit.named_places:
+                    raise ValueError(f"unit {unit.name} has no {name} among its named_places")
+        return self
+
     def require_watched_motion(self, what: str) -> None:
         """Refuse a cell in which a unit could move with its door open.
 
@@ -226,6 +234,9 @@ class CellConfig(Frozen):
         """Return the units of one kind, in the file's order."""
         return tuple(unit for unit in self.units if unit.kind == kind)
 
+
+STATION_PLACES: Final = ("hook", "rack", "sampling")
+"""Where at a transfer station a bag is weighed, bags and tubes wait, and samples are drawn."""
 
 MOVING: Final = frozenset({"fluid_transfer", "container_transport", "centrifugation"})
 """What moves liquid, things or people's fingers: never without a safety input."""

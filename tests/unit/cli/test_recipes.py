@@ -112,6 +112,18 @@ def test_a_cell_file_with_an_unknown_key_is_told_the_nearest(capsys: Out, tmp_pa
     assert_one_message(called, "'width'")
 
 
+def test_a_station_without_a_place_that_its_work_needs_is_refused(
+    capsys: Out, tmp_path: Path
+) -> None:
+    whole = CELL.read_text("utf-8")
+    assert ', sampling = "sampling" }' in whole
+    cell = tmp_path / "cell.toml"
+    cell.write_text(whole.replace(', sampling = "sampling" }', " }"), "utf-8")
+    called = call(capsys, "check", "--cell", cell, PROTOCOL)
+    assert called.status == 2
+    assert_one_message(called, "no sampling among its named_places")
+
+
 def test_three_hundred_phases_are_checked_within_a_second(tmp_path: Path) -> None:
     """Whole process; a few tries, since other tests run on the same two cores."""
     step = "        station.transfer(medium, to=kit.vessel, volume=2 * mL, flow=80 * mL_per_min)\n"
