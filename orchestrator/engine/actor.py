@@ -124,7 +124,8 @@ class Actor:
                 if rest is None:
                     return _total(act, attempts)
                 await phase.safe_point()
-                if _fruitless(attempts[looked_at:]):
+                here = [one for one in attempts[looked_at:] if one.intended > core.state.last_start]
+                if _fruitless(here):  # what a restart cut off tells nothing of the instrument
                     await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
                     looked_at = len(attempts)
                     continue
