@@ -24,8 +24,7 @@ from devices.drivers.serial_scanner import Settings as ScannerSettings
 from devices.interfaces.driver import Driver
 from devices.interfaces.scanning import Identify
 from devices.transport.memory import memory_wire
-from devices.transport.modbus import ModbusFunction, ModbusServerCodec
-from devices.transport.transport import Transport
+from devices.transport.transport import LineBase, Transport
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.replay import replayed
 from orchestrator.engine.state import HostState
@@ -74,6 +73,8 @@ MEASURE_S: Final = 1.0
 BLOCK_BYTES: Final = 8 * 1024
 KEPT: Final = "bench-kept"
 TMPFS: Final = ("tmpfs", "ramfs")
+READ_COILS: Final = 1
+WRITE_COILS: Final = 15
 
 
 class Acts(PhaseModel):
@@ -246,15 +247,14 @@ class _Bench:
             if module.capability == "hands":
                 made[module.equipment] = Hands(board, equipment=module.equipment)
                 continue
-            host, instrument = memory_wire(module.equipment)
             if module.capability == "valves":
-                self._tasks.create_task(_block(instrument))
                 made[module.equipment] = MoxaIologikE1213(
-                    host,
+                    _Block(module.equipment),
                     equipment=module.equipment,
                     settings=BlockSettings.model_validate(module.settings),
                 )
             else:
+                host, instrument = memory_wire(module.equipment)
                 label = f"L-K-{module.equipment.removeprefix('S')}"
                 self._tasks.create_task(_scanner(instrument, label))
                 made[module.equipment] = SerialScanner(
@@ -447,19 +447,33 @@ def _station(number: int) -> Unit:
     )
 
 
-async def _block(line: Transport) -> None:
-    """Answer as a valve block does, at once."""
-    codec = ModbusServerCodec()
-    outputs = [False] * 8
-    while True:
-        for request in codec.feed(await line.receive()):
-            if request.bits:
-                outputs[: len(request.bits)] = request.bits
-                await line.send(codec.written(request))
-            elif request.function == ModbusFunction.READ_COILS:
-                await line.send(codec.bits(request, outputs[: request.count]))
-            else:
-                await line.send(codec.registers(request, [0] * request.count))
+class _Block(LineBase):
+    """A wire with a valve block at its end that answers as it is asked, from one table.
+
+    It stands in for the device, so that what is measured is the software up to the wire.
+    Frames and function codes are those of the Modbus/TCP messaging guide.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._outputs = 0
+
+    async def send(self, data: bytes, *, trigger: CommandId | None = None) -> None:
+        self._about_to_send(data, trigger)
+        if data[7] == WRITE_COILS:
+            self._outputs = data[13]
+            answer = data[7:12]
+        elif data[7] == READ_COILS:
+            answer = bytes((READ_COILS, 1, self._outputs))
+        else:
+            size = 2 * int.from_bytes(data[10:12])
+            answer = bytes((data[7], size)) + bytes(size)
+        self._take_in(data[:4] + (1 + len(answer)).to_bytes(2) + data[6:7] + answer)
+        self._wake()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._wake()
 
 
 async def _scanner(line: Transport, label: str) -> None:
