@@ -259,7 +259,8 @@ class Conversation:
             TriggerRepeatedError: The trigger was written before. Nothing was sent.
         """
         async with self._turn:
-            await self._wait_until_clear()
+            if self._halts or self.is_quarantined:
+                await self._wait_until_clear()
             question = self._question(fits)
             self._asked = question
             try:
@@ -359,22 +360,29 @@ class Conversation:
     async def _exchange(
         self, question: _Question, request: bytes, within: Duration, trigger: CommandId | None
     ) -> bytes:
+        late: asyncio.TimerHandle | None = None
         try:
             await self._send(request, trigger)
-            async with asyncio.timeout(within.base / 1_000):
-                return await question.answer
-        except TimeoutError:
-            self._quarantine(question, within)
-            raise _silence(self.name, f"no answer within {within}") from None
+            if not question.answer.done():
+                loop = asyncio.get_running_loop()
+                late = loop.call_later(within.base / 1_000, self._too_late, question, within)
+            return await question.answer
         except asyncio.CancelledError:
             self._quarantine(question, within)
             raise
         finally:
+            if late is not None:
+                late.cancel()
             if question.answer.done() and not question.answer.cancelled():
                 if isinstance(question.answer.exception(), OvertakenError):
                     self._quarantine(question, within)
             else:
                 question.answer.cancel()
+
+    def _too_late(self, question: _Question, within: Duration) -> None:
+        if not question.answer.done():
+            self._quarantine(question, within)
+            question.answer.set_exception(_silence(self.name, f"no answer within {within}"))
 
     async def _send(self, request: bytes, trigger: CommandId | None) -> None:
         open_before = not self.closed
