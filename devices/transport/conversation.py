@@ -194,6 +194,7 @@ class Conversation:
         self._patience_s = 0.0  # how long the lost answer had
         self._last_frame_s = 0.0
         self._lost = False
+        self._over: asyncio.Future[None] | None = None  # the end of ``run``
         self.counts = Counts()
 
     @property
@@ -213,12 +214,11 @@ class Conversation:
 
     async def run(self) -> None:
         """Read the line until it is closed. Start it once, in the driver's task group."""
+        over = self._over = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                self._buffer += await self._line.receive()
-                self._sort()
-        except LineClosedError:
-            pass
+            self._line.listen(self._hear)
+            self._hear()
+            await over
         finally:
             self._lost = True
             for question in (self._asked, self._halting):
@@ -419,6 +419,20 @@ class Conversation:
                 self._buffer.clear()
         if self.is_quarantined:
             raise _silence(self.name, "it doesn't fall silent after a lost answer")
+
+    def _hear(self) -> None:
+        """Take what has come; a mistake of ours in it ends ``run``."""
+        over = self._over
+        if over is None or over.done():
+            return
+        try:
+            self._buffer += self._line.take()
+            self._sort()
+        except Exception as mistake:
+            over.set_exception(mistake)
+            return
+        if self._line.closed:
+            over.set_result(None)
 
     def _sort(self) -> None:
         """Cut what has come into frames, and give each to whom it belongs."""

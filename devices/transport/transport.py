@@ -80,6 +80,18 @@ class Transport(Protocol):
         """
         ...
 
+    def listen(self, news: Callable[[], None]) -> None:
+        """Have ``news`` called when bytes have come, and when the line has closed.
+
+        It is called at once, wherever the bytes are taken in, and must neither raise nor
+        send. Who listens reads by ``take``, and nobody calls ``receive``.
+        """
+        ...
+
+    def take(self) -> bytes:
+        """Return the bytes that have come since the last call, be it none."""
+        ...
+
     async def close(self) -> None:
         """Close the line. May be repeated."""
         ...
@@ -125,6 +137,7 @@ class LineBase:
         self._marks = marks if marks is not None else TriggerMarks()
         self._came: list[bytes] = []
         self._reader: asyncio.Future[None] | None = None
+        self._news: Callable[[], None] | None = None
         self._closed = False
 
     @property
@@ -142,12 +155,23 @@ class LineBase:
         while not self._came:
             if self._closed:
                 raise self._is_closed("receive")
-            assert self._reader is None, f"{self._name}: two readers on one line"
+            has_reader = self._reader is not None or self._news is not None
+            assert not has_reader, f"{self._name}: two readers on one line"
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
+        return self.take()
+
+    def listen(self, news: Callable[[], None]) -> None:
+        """Have ``news`` called when bytes have come, and when the line has closed."""
+        has_reader = self._reader is not None or self._news is not None
+        assert not has_reader, f"{self._name}: two readers on one line"
+        self._news = news
+
+    def take(self) -> bytes:
+        """Return the bytes that have come since the last call, be it none."""
         came = self._came
         self._came = []
         return came[0] if len(came) == 1 else b"".join(came)
@@ -163,12 +187,15 @@ class LineBase:
             self._recorder(self._name, Direction.SENT, data, trigger)
 
     def _take_in(self, data: bytes) -> None:
-        """Record what came and keep it for the reader, whom ``_wake`` wakes."""
+        """Record what came and keep it for the reader, whom ``_wake`` tells."""
         if self._recorder is not None:
             self._recorder(self._name, Direction.RECEIVED, data, None)
         self._came.append(data)
 
     def _wake(self) -> None:
+        if self._news is not None:
+            self._news()
+            return
         reader = self._reader
         if reader is not None and not reader.done():
             reader.set_result(None)

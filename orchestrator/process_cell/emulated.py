@@ -79,6 +79,14 @@ class SeverableLine:
             await asyncio.Event().wait()
         return received
 
+    def listen(self, news: Callable[[], None]) -> None:
+        """Have ``news`` called while the line isn't severed."""
+        self._line.listen(lambda: None if self._is_severed else news())
+
+    def take(self) -> bytes:
+        """Return what came, unless the line was severed."""
+        return b"" if self._is_severed else self._line.take()
+
     async def close(self) -> None:
         """Close the line."""
         await self._line.close()
