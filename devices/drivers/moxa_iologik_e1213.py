@@ -63,8 +63,6 @@ from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.quantities import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from devices.transport.transport import Transport
     from orchestrator.kernel.identifiers import CommandId, EquipmentId
 
@@ -73,6 +71,9 @@ SHEET: Final = "moxa_iologik_e1213"
 CHANNELS: Final = 8
 FRAME_MAX: Final = 254  # unit, function and data of one Modbus message
 
+_HEADER: Final = struct.Struct(">HHHB")
+_COUNTED: Final = struct.Struct(">HH")
+_ERROR_LENGTH: Final = _HEADER.size + 2
 _READ_OUTPUTS: Final = struct.pack(">BHH", 1, 0, CHANNELS)
 _READ_INPUTS: Final = struct.pack(">BHH", 2, 0, CHANNELS)
 _READ_UPTIME: Final = struct.pack(">BHH", 4, 5020, 2)
@@ -93,7 +94,7 @@ def modbus_tcp(buffer: bytearray) -> Cut | None:
     """Frame Modbus/TCP messages: transaction, protocol 0, length, then so many bytes."""
     if len(buffer) < 6:  # the header, up to what the length counts
         return None
-    protocol, length = struct.unpack_from(">HH", buffer, 2)
+    protocol, length = _COUNTED.unpack_from(buffer, 2)
     if protocol != 0 or not 3 <= length <= FRAME_MAX:
         return Cut(1, None, 1)
     used = 6 + length
@@ -175,7 +176,7 @@ class MoxaIologikE1213:
             answer = await self._line.ask(
                 frame,
                 within=self._reply_within,
-                fits=self._answers(frame, lambda data: data == _WRITTEN),
+                fits=_Answers(frame, _WRITTEN, 0),
                 trigger=command,
             )
         except NoReplyError as lost:
@@ -256,8 +257,7 @@ class MoxaIologikE1213:
         return ",".join(sorted(name for n, name in enumerate(self._names) if bits >> n & 1))
 
     async def _witness(self) -> str:
-        high, low = struct.unpack(">HH", await self._read(_READ_UPTIME, 4, "uptime"))
-        return str(high << 16 | low)
+        return str(int.from_bytes(await self._read(_READ_UPTIME, 4, "uptime")))
 
     async def _read(self, request: bytes, size: int, what: str) -> bytes:
         """Return ``size`` bytes that the block holds.
@@ -266,14 +266,13 @@ class MoxaIologikE1213:
             OutcomeUnknownError: No whole answer.
             DeviceFaultError: The block refuses; nothing changed.
         """
-        start = bytes([request[0], size])
         frame = self._frame(request)
         what = f"{self._equipment}: read {what}"
         answer = await read_frame(
             self._line,
             frame,
             within=self._reply_within,
-            fits=self._answers(frame, lambda data: data[:2] == start and len(data) == 2 + size),
+            fits=_Answers(frame, bytes((request[0], size)), size),
             what=what,
         )
         if answer[7] & 0x80:
@@ -283,24 +282,31 @@ class MoxaIologikE1213:
     def _frame(self, message: bytes) -> bytes:
         self._transaction = self._transaction % 0xFFFF + 1
         unit = self._settings.unit_identifier
-        return struct.pack(">HHHB", self._transaction, 0, 1 + len(message), unit) + message
-
-    def _answers(
-        self, request: bytes, is_whole: Callable[[bytes], bool]
-    ) -> Callable[[bytes], bool]:
-        """Return whether a frame answers ``request``, be it by an error."""
-        bound, unit, failed = request[:4], request[6], bytes([request[7] | 0x80])
-
-        def fits(frame: bytes) -> bool:
-            if frame[:4] != bound or frame[6] != unit:
-                return False
-            data = frame[7:]
-            return is_whole(data) or (len(data) == 2 and data[:1] == failed)
-
-        return fits
+        return _HEADER.pack(self._transaction, 0, 1 + len(message), unit) + message
 
     def _what(self, asked: SetValves) -> str:
         return f"{self._equipment}: open {', '.join(asked.open) or 'no valve'}, shut all others"
+
+
+class _Answers:
+    """Whether a frame answers ``request``, whole or by an error."""
+
+    __slots__ = ("_bound", "_error", "_length", "_start")
+
+    def __init__(self, request: bytes, start: bytes, more: int) -> None:
+        """Expect ``start`` behind the header, and ``more`` bytes after it."""
+        unit = request[6:7]
+        self._bound = request[:4]
+        self._start = unit + start
+        self._length = _HEADER.size + len(start) + more
+        self._error = unit + bytes((request[7] | 0x80,))
+
+    def __call__(self, frame: bytes) -> bool:
+        if not frame.startswith(self._bound):
+            return False
+        if frame.startswith(self._start, 6):
+            return len(frame) == self._length
+        return frame.startswith(self._error, 6) and len(frame) == _ERROR_LENGTH
 
 
 def _set_valves(equipment: EquipmentId, act: Act) -> SetValves:

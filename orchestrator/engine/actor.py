@@ -94,9 +94,16 @@ class Actor:
         self._recognised: set[str] = set()
 
     async def carry_out(
-        self, phase: ActingPhase, number: int, act: Act, proven: tuple[ProvenContainer, ...]
+        self,
+        phase: ActingPhase,
+        number: int,
+        act: Act,
+        asked: dict[str, Any],
+        proven: tuple[ProvenContainer, ...],
     ) -> Effect:
         """Return the act's effect over all its attempts, once evidence shows that it is done.
+
+        ``asked`` is the act as the record holds it.
 
         Raises:
             StoppedError: The unit procedure was stopped; what was done stands in the record.
@@ -111,7 +118,6 @@ class Actor:
             module = core.cell.config.module(unit.name, act.capability, act.part)
             lock = core.lock_of(module.equipment)
         driver = core.drivers[module.equipment]
-        asked = act.model_dump(mode="json")
         looked_at = 0  # attempts that a person has seen do nothing
         async with lock:
             while True:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+from pydantic import BaseModel
 
 from devices.interfaces.driver import Driver
 from orchestrator.engine.fold import fold
@@ -110,15 +113,18 @@ class Core:
             await asyncio.sleep(min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s)
 
 
+@cache
+def _fields(kind: type[BaseModel]) -> frozenset[str]:
+    return frozenset(kind.model_fields)
+
+
 def rung_by(event: Any) -> tuple[str, ...]:
     """Return the names of the bells that an event rings."""
     names: list[str] = []
-    task = getattr(event, "task", None)
-    if task is not None:
-        names.append(f"task {task}")
-    command = getattr(event, "command", None)
-    if command is not None and event.kind == "attempt_reconciled":
-        names.append(f"command {command}")
+    if "task" in _fields(type(event)) and event.task is not None:
+        names.append(f"task {event.task}")
+    if event.kind == "attempt_reconciled":
+        names.append(f"command {event.command}")
     if event.kind in ("lease_granted", "lease_released", "lease_wanted", "lease_withdrawn"):
         names.append("leases")
     if event.kind in ("phase_started", "phase_ended"):

@@ -27,7 +27,10 @@ SYNC_EMULATED_EVERY: Final = 6 * hour
 """On a clock that jumps, a minute of the room passes in a millisecond of the disk."""
 
 SAVE_EACH: Final = 10_000
-"""Events between two saved states (design section 5)."""
+"""Events between two saved states (design section 5), while the state is small."""
+
+BYTES_FOR_EACH_EVENT: Final = 100
+"""A larger state is saved more rarely: saving so much costs a fraction of an event."""
 
 _STATE: Final[TypeAdapter[HostState]] = TypeAdapter(HostState)
 
@@ -110,11 +113,12 @@ class StateKeeper:
         self._core = core
         self._version = version
         self._saved_at = core.state.seq
+        self._save_each = SAVE_EACH
         self._saving = False
 
     def look(self) -> None:
         """Save if enough has happened since the last time; called with every event."""
-        if self._saving or self._core.state.seq - self._saved_at < SAVE_EACH:
+        if self._saving or self._core.state.seq - self._saved_at < self._save_each:
             return
         self._saving = True
         self._core.tasks.create_task(self.save())
@@ -136,4 +140,5 @@ class StateKeeper:
         await self._core.journal.checkpoint(lambda: now().statement())
         save_state(self._path, kept[-1])
         self._saved_at = kept[-1].seq
+        self._save_each = max(SAVE_EACH, len(kept[-1].state) // BYTES_FOR_EACH_EVENT)
         self._saving = False

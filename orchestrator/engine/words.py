@@ -95,8 +95,9 @@ class PhaseRun:
 
     async def do(self, act: Act, *, proven: tuple[ProvenContainer, ...]) -> Effect:
         number = self._next()
-        await self._agrees(number, act.model_dump(mode="json"))
-        effect = await self._engine.actor.carry_out(self, number, act, proven)
+        asked = act.model_dump(mode="json")
+        await self._agrees(number, asked)
+        effect = await self._engine.actor.carry_out(self, number, act, asked, proven)
         self._answered(number)
         return effect
 

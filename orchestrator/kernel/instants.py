@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_NAIVE: Final = _EPOCH.replace(tzinfo=None)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FORM: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII
@@ -136,7 +137,8 @@ class Instant:
         return hash(self.micros)
 
     def __str__(self) -> str:
-        return self.as_datetime().isoformat(timespec="microseconds")[:-6] + "Z"
+        moment = _EPOCH_NAIVE + timedelta(microseconds=self.micros)  # "+00:00" would take as long
+        return moment.isoformat(timespec="microseconds") + "Z"
 
     def __repr__(self) -> str:
         return f"Instant.read({str(self)!r})"

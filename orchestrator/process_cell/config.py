@@ -60,7 +60,7 @@ class Unit(Frozen):
     )
     modules: tuple[Module, ...] = ()
 
-    @property
+    @cached_property
     def watched(self) -> tuple[tuple[str, str], ...]:
         """Return the safety inputs as pairs of equipment and input."""
         pairs = (one.partition("/") for one in self.safety_inputs)

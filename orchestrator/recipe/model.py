@@ -15,7 +15,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast
 
@@ -41,6 +41,7 @@ _ITERATION: Final = re.compile(r"\[[0-9]+\]")
 Slug = Annotated[str, Field(pattern=f"^{SLUG}$", max_length=64)]
 
 
+@cache
 def load_phase_kinds() -> None:
     """Make every kind of phase known, so that a recipe can be read back."""
     for module in pkgutil.iter_modules(orchestrator.phases.__path__):
