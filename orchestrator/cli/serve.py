@@ -15,6 +15,7 @@ from orchestrator.cli.options import AsJson, DataFolder, data_folder
 from orchestrator.cli.printing import say, say_json
 from orchestrator.cli.user import host_of
 from orchestrator.kernel.instants import Clock, SystemClock
+from orchestrator.process_cell.collector import collect_seldom
 from orchestrator.process_cell.config import LoadedCell
 from orchestrator.process_cell.daemon import (
     CONSOLE,
@@ -62,6 +63,7 @@ async def _until_told(
         loop.add_signal_handler(ending, ends.set)
     try:
         async with running(cell, data, host=host_of(data), clock=clock, room=room) as engine:
+            collect_seldom()
             if as_json:
                 said = {"cell": cell.config.name, "console": str(data / CONSOLE)}
                 say_json({**said, "events": engine.core.state.seq})

@@ -52,7 +52,14 @@ from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, Pha
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import minute
 from orchestrator.process_cell.config import LoadedCell
-from orchestrator.recipe.model import Node, Operation, Recipe, Step, children
+from orchestrator.recipe.model import (
+    Node,
+    Operation,
+    Recipe,
+    Step,
+    children,
+    load_phase_kinds,
+)
 
 VERSION: Final = "0.1.0"
 
@@ -124,6 +131,7 @@ class Engine:
     async def start(self) -> None:
         """Begin, or begin again after whatever ended the last run."""
         core = self.core
+        load_phase_kinds()  # a tenth of a second, that no batch should wait for
         await core.record_for_host(
             HostStarted(
                 version=VERSION,
