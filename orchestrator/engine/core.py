@@ -121,7 +121,7 @@ def _fields(kind: type[BaseModel]) -> frozenset[str]:
 def rung_by(event: Any) -> tuple[str, ...]:
     """Return the names of the bells that an event rings."""
     names: list[str] = []
-    if "task" in _fields(type(event)) and event.task is not None:
+    if "task" in _fields(event.__class__) and event.task is not None:
         names.append(f"task {event.task}")
     if event.kind == "attempt_reconciled":
         names.append(f"command {event.command}")

@@ -339,3 +339,28 @@ def test_a_halt_without_answer_goes_out_at_once() -> None:
         assert now_s() == 1
 
     converse(play)
+
+
+def test_a_mistake_in_a_framer_ends_the_reading_and_not_the_sender() -> None:
+    def broken(buffer: bytearray) -> None:
+        raise ZeroDivisionError(bytes(buffer))
+
+    async def play(_: Conversation, instrument: MemoryLine) -> None:
+        await instrument.send(b"?")
+        await asyncio.sleep(1)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        converse(play, framer=broken)
+    assert caught.group_contains(ZeroDivisionError)
+
+
+def test_the_limit_of_an_answered_question_ends_with_it() -> None:
+    async def play(conversation: Conversation, instrument: MemoryLine) -> None:
+        answer = asyncio.ensure_future(conversation.ask(b"1\r", within=1 * second))
+        await asyncio.sleep(0)
+        await instrument.send(b"yes\r")
+        assert await answer == b"yes"
+        await asyncio.sleep(2)
+        assert not conversation.is_quarantined, "the limit of an answered question ran on"
+
+    converse(play)

@@ -115,6 +115,32 @@ def test_a_line_has_one_reader() -> None:
     assert caught.group_contains(AssertionError, match="two readers")
 
 
+def test_who_listens_is_told_of_bytes_and_of_the_end_at_once() -> None:
+    async def main() -> None:
+        software, instrument = memory_wire("P1")
+        heard: list[bytes] = []
+        software.listen(lambda: heard.append(software.take()))
+        await instrument.send(b"one")
+        assert heard == [b"one"], "told without a turn of the loop"
+        await instrument.close()
+        assert heard == [b"one", b""]
+        assert software.closed
+
+    run_in_virtual_time(main())
+
+
+def test_who_waits_and_who_listens_are_two_readers() -> None:
+    async def main() -> None:
+        software, _ = memory_wire("P1")
+        software.listen(lambda: None)
+        with pytest.raises(AssertionError, match="two readers"):
+            software.listen(lambda: None)
+        with pytest.raises(AssertionError, match="two readers"):
+            await software.receive()
+
+    run_in_virtual_time(main())
+
+
 def test_a_wire_in_memory_is_cheap() -> None:
     """The figure is 97,000 exchanges a second; the limit leaves room for a busy host."""
     count = 5_000

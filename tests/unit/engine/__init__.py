@@ -1,0 +1,1 @@
+"""The engine's own parts, on instruments that only take note."""
