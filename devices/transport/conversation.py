@@ -215,11 +215,12 @@ class Conversation:
     async def run(self) -> None:
         """Read the line until it is closed. Start it once, in the driver's task group."""
         over = self._over = asyncio.get_running_loop().create_future()
+        self._line.listen(self._hear)
         try:
-            self._line.listen(self._hear)
             self._hear()
             await over
         finally:
+            self._line.stop_listening()
             self._lost = True
             for question in (self._asked, self._halting):
                 if question is not None and not question.answer.done():

@@ -84,8 +84,12 @@ class Transport(Protocol):
         """Have ``news`` called when bytes have come, and when the line has closed.
 
         It is called at once, wherever the bytes are taken in, and must neither raise nor
-        send. Who listens reads by ``take``, and nobody calls ``receive``.
+        send. Who listens reads by ``take``, and nobody calls ``receive`` until ``stop_listening``.
         """
+        ...
+
+    def stop_listening(self) -> None:
+        """Let go who listens: what comes is kept for the next reader."""
         ...
 
     def take(self) -> bytes:
@@ -169,6 +173,10 @@ class LineBase:
         has_reader = self._reader is not None or self._news is not None
         assert not has_reader, f"{self._name}: two readers on one line"
         self._news = news
+
+    def stop_listening(self) -> None:
+        """Let go who listens: what comes is kept for the next reader."""
+        self._news = None
 
     def take(self) -> bytes:
         """Return the bytes that have come since the last call, be it none."""

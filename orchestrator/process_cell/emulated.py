@@ -83,6 +83,10 @@ class SeverableLine:
         """Have ``news`` called while the line isn't severed."""
         self._line.listen(lambda: None if self._is_severed else news())
 
+    def stop_listening(self) -> None:
+        """Let go who listens."""
+        self._line.stop_listening()
+
     def take(self) -> bytes:
         """Return what came, unless the line was severed."""
         return b"" if self._is_severed else self._line.take()

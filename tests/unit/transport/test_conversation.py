@@ -364,3 +364,23 @@ def test_the_limit_of_an_answered_question_ends_with_it() -> None:
         assert not conversation.is_quarantined, "the limit of an answered question ran on"
 
     converse(play)
+
+
+def test_a_second_conversation_goes_on_where_the_first_was_left() -> None:
+    """A daemon greets what is on a line before the engine's own driver takes it over."""
+
+    async def main() -> None:
+        software, instrument = memory_wire("P1")
+        first = Conversation(software, lines(b"\r"))
+        reading = asyncio.ensure_future(first.run())
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        await instrument.send(b"!late\r")
+        second = Conversation(software, lines(b"\r"), is_unasked=lambda frame: frame[:1] == b"!")
+        reading = asyncio.ensure_future(second.run())
+        assert await second.unasked() == b"!late"
+        await second.close()
+        await reading
+
+    run_in_virtual_time(main())
