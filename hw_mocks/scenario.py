@@ -143,6 +143,7 @@ def scenario_for(
     batch: int = 1,
     donor: Donor | None = None,
     ordered: Mapping[str, str] | None = None,
+    label_of: Callable[[str], str] | None = None,
 ) -> Scenario:
     """Return what stands in the room for one batch of a recipe.
 
@@ -152,10 +153,12 @@ def scenario_for(
         batch: Its number; all its containers, kits and lots carry it.
         donor: Instead of the one that seed and batch give.
         ordered: What the order states, by name; the middle of its range where it is silent.
+        label_of: Gives the label that is printed on a thing of a kind (``container``, ``kit``
+            or ``sample``), by which it is known then; else names that tell batch and number.
     """
     patient = donor or random_donor(f"donor-{batch}", seed)
     stated = {**_middles(recipe), **(ordered or {})}
-    making = _Making(batch=batch, donor=patient, ordered=stated)
+    making = _Making(batch=batch, donor=patient, ordered=stated, label_of=label_of)
     for material in recipe["materials"]:
         making.material(material)
     for kit in recipe["kits"]:
@@ -177,6 +180,7 @@ class _Making:
     batch: int
     donor: Donor
     ordered: Mapping[str, str]
+    label_of: Callable[[str], str] | None = None
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     containers: dict[str, str] = field(default_factory=dict[str, str])
     kits: dict[str, str] = field(default_factory=dict[str, str])
@@ -269,8 +273,10 @@ class _Making:
         patient_specific: bool = False,
         note: str = "",
     ) -> None:
-        container = f"C-{self.batch:03}-{len(self.containers) + 1:02}"
+        container = number = f"C-{self.batch:03}-{len(self.containers) + 1:02}"
         label = f"L-{container}"
+        if self.label_of is not None:
+            container = label = self.label_of("sample" if what == "sample_tube" else "container")
         from_lot = what == "reagent"
         self.containers[name] = container
         self.arrivals.append(
@@ -280,7 +286,7 @@ class _Making:
                 label=label,
                 what=what,
                 material=material,
-                lot=f"LOT-{container}" if from_lot else "",
+                lot=f"LOT-{number}" if from_lot else "",
                 in_use=in_use,
                 shelf_life=SHELF_LIFE if from_lot else "",
                 volume=str(volume),
@@ -302,8 +308,10 @@ class _Making:
         self.brought.append(bring)
 
     def kit(self, told: Mapping[str, Any]) -> None:
-        kit = f"K-{self.batch:03}-{len(self.kits) + 1}"
+        kit = number = f"K-{self.batch:03}-{len(self.kits) + 1}"
         label = f"L-{kit}"
+        if self.label_of is not None:
+            kit = label = self.label_of("kit")
         catalogue = str(told["catalogue"])
         vessel_kind, area_cm2 = KITS.get(catalogue, ("culture_bag", 0.0))
         flush = Volume.read(told["flush_volume"])
@@ -318,7 +326,7 @@ class _Making:
                 label=label,
                 what="kit",
                 material=catalogue,
-                lot=f"LOT-{kit}",
+                lot=f"LOT-{number}",
                 shelf_life=SHELF_LIFE,
                 positions=positions,
                 volumes=("0 mL", str(flush), "0 mL"),

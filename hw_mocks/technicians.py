@@ -118,6 +118,28 @@ class Technician:
                     await asyncio.sleep(OFF_DUTY_LOOK_S)
                     self._version = -1
 
+    def work_by_hand(self, act: Mapping[str, Any]) -> dict[str, str]:
+        """Do a task's hand work at once; return what it asks to be reported.
+
+        Raises:
+            ImpossibleError: It can't be done with what stands in the room.
+        """
+        return self._by_hand(act)
+
+    def present(self, scan: Mapping[str, Any]) -> bool:
+        """Hold what is there before the scanner that awaits it; return whether there was a label.
+
+        Raises:
+            ImpossibleError: A person holds nothing before this scanner.
+        """
+        scanner = self.scanners.get(str(scan["scanner"]))
+        if scanner is None or scanner.is_fixed:
+            raise ImpossibleError(f"{scan['scanner']} isn't a scanner that a person holds")
+        label = self._label_there(scan)
+        if label is not None:
+            scanner.present(label)
+        return label is not None
+
     async def _look(self) -> Mapping[str, Any]:
         """Return what is to be done, as soon as something is new on the screen."""
         while True:

@@ -15,6 +15,8 @@ it was refused:
     plant       equipment, fault        the next acting request is obeyed in a faulty way
     press       equipment, key          a key of the instrument's own panel
     power_cycle equipment
+    work        act, by       a person does a task's hand work, its ``ask``; what to report
+    scan        scan, by      a person scans what the view ``work`` says is awaited
     kill_at     equipment, moment, count, pid   SIGKILL the process at that moment from now
     terminal    console       where people find their screen; a daemon says this of itself
 
@@ -31,8 +33,15 @@ import signal
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -47,7 +56,12 @@ from hw_mocks.technicians import GONE, Slips, Technician
 from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console, Given
-from orchestrator.kernel.errors import ConfigurationRefusedError, ProcessError, RefusedError
+from orchestrator.kernel.errors import (
+    ConfigurationRefusedError,
+    NotAuthorisedError,
+    ProcessError,
+    RefusedError,
+)
 from orchestrator.kernel.quantities import Duration
 from orchestrator.virtual_time import ClockAuthority
 
@@ -125,6 +139,11 @@ class SharedScreen:
             asking.cancel()
 
 
+def scanners_of(emulators: Mapping[str, Emulator]) -> dict[str, SerialScanner]:
+    """Return the scanners among a room's instruments, by name."""
+    return {name: one for name, one in emulators.items() if isinstance(one, SerialScanner)}
+
+
 class Crew:
     """The people of the room. They find their screen again when the daemon comes back."""
 
@@ -145,7 +164,7 @@ class Crew:
         self._terminal: Terminal | None = None
         self._screen: SharedScreen | None = None
         self._known_at: Path | None = None
-        scanners = {name: one for name, one in emulators.items() if isinstance(one, SerialScanner)}
+        scanners = scanners_of(emulators)
         scanning: set[str] = set()
         self._technicians = [
             Technician(
@@ -174,6 +193,8 @@ class Crew:
                     technician.session = await terminal.login(hand.login, hand.secret)
         except GONE:
             return  # the next daemon says where it is
+        except NotAuthorisedError:
+            return  # this daemon has people of its own, and these aren't among them
         self._known_at = console
         screen = self._screen = SharedScreen(terminal)
         for technician in self._technicians:
@@ -223,6 +244,8 @@ class WiredRoom:
             "press": self._press,
             "power_cycle": self._power_cycle,
             "terminal": self._find_terminal,
+            "work": self._work,
+            "scan": self._scan,
         }
         for emulator in self.emulators.values():
             emulator.on_moment = self._note
@@ -355,6 +378,26 @@ class WiredRoom:
         if self.crew is not None:
             self._tasks.create_task(self.crew.find_terminal(console), name="people go to work")
         return {"terminal": str(console)}
+
+    async def _work(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with _whole("work"):
+            return {"values": self._person(request).work_by_hand(_object(request, "act"))}
+
+    async def _scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with _whole("scan"):
+            return {"scanned": self._person(request).present(_object(request, "scan"))}
+
+    def _person(self, request: Mapping[str, Any]) -> Technician:
+        """Return somebody from outside, who has come into the room to use their hands."""
+        self.world.catch_up()
+        return Technician(
+            name=_text(request, "by"),
+            session="",
+            console=None,
+            world=self.world,
+            room_began=self._clock.clock.utc(),
+            scanners=scanners_of(self.emulators),
+        )
 
     def _emulator(self, request: Mapping[str, Any]) -> Emulator:
         name = _text(request, "equipment")
@@ -495,6 +538,22 @@ def _text(request: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise _refused(str(request["do"]), f"it lacks {name}")
     return value
+
+
+def _object(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value: object = request.get(name)
+    if not isinstance(value, dict):
+        raise _refused(str(request["do"]), f"it lacks {name}, an object")
+    return cast("Mapping[str, Any]", value)
+
+
+@contextmanager
+def _whole(what: str) -> Generator[None]:
+    """Refuse what stands for a task or a scan and lacks a part of one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError) as wrong:
+        raise _refused(what, f"it isn't as the console shows it ({wrong})") from wrong
 
 
 def _refused(what: str, why: str) -> RefusedError:

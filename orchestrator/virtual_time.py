@@ -686,8 +686,13 @@ class ClockAuthority:
     Without a daemon the room stands still, unless it is told to ``advance``.
     """
 
-    def __init__(self, loop: RoomTimeLoop, path: Path) -> None:
+    def __init__(self, loop: RoomTimeLoop, path: Path, *, pace: float | None = None) -> None:
         """Listen at ``path`` for one daemon, and for requests to advance.
+
+        Args:
+            loop: The room's.
+            path: Where daemons join.
+            pace: How many times faster than real time it goes with a daemon; None to jump.
 
         Raises:
             ConfigurationRefusedError: The socket can't be made there, or another room
@@ -701,6 +706,8 @@ class ClockAuthority:
         self._leaving_until_s = 0.0
         self._advance_to_us: int | None = None
         self._advanced: Callable[[], None] = _nothing
+        self._pace = pace
+        self._paced_from = (0.0, 0)  # real seconds and room's microseconds at the same moment
         self.jumps = 0
         self._listener = _listen(path)
         loop.watch(self._listener.fileno())
@@ -855,11 +862,29 @@ class ClockAuthority:
             return loop.outside(None)
         if lost := daemon.shared.lost():
             raise StuckError(f"bytes that the room wrote were never read: {'; '.join(lost)}")
-        loop.set_time(max(loop.time_us, min(wakes)))
+        due_us = max(loop.time_us, min(wakes))
+        if self._pace is not None and loop.time_us < due_us:
+            events = self._keep_pace(self._pace, due_us)
+            if events or loop.time_us < due_us or self._daemon is not daemon:
+                return events
+        loop.set_time(due_us)
         self.jumps += 1
         if wake_us is None or loop.time_us < wake_us:  # at the same moment the room goes first
             self._go(daemon)
         return []
+
+    def _keep_pace(self, pace: float, due_us: int) -> _Events:
+        """Sleep until a moment is due in real time, or until something comes from outside."""
+        loop = self._loop
+        real_s, room_us = self._paced_from
+        now_us = room_us + round((time.monotonic() - real_s) * pace * _US_PER_S)
+        if now_us >= due_us:
+            events: _Events = []
+        else:
+            events = loop.outside((due_us - now_us) / (pace * _US_PER_S))
+            now_us = room_us + round((time.monotonic() - real_s) * pace * _US_PER_S)
+        loop.set_time(min(due_us, max(loop.time_us, now_us)))
+        return events
 
     def _go(self, daemon: _Daemon) -> None:
         """Give the daemon the turn, at the room's present time."""
@@ -950,6 +975,7 @@ class ClockAuthority:
             return
         loop.wires.add_clock(end.fileno())
         self._daemon = _Daemon(end, loop.wires)
+        self._paced_from = (time.monotonic(), loop.time_us)
 
     def _tell_now(self, end: socket.socket) -> None:
         with contextlib.suppress(ConnectionError):
@@ -1177,6 +1203,7 @@ def run_room(
     socket_path: Path,
     start: Instant = USUAL_START,
     boot: BootId = USUAL_BOOT,
+    pace: float | None = None,
 ) -> T:
     """Run ``main`` as the room that has the clock, and return its result.
 
@@ -1185,13 +1212,15 @@ def run_room(
         socket_path: Where daemons join, and where ``advance_room`` asks.
         start: What the wall clock shows at the room's beginning.
         boot: The host boot that every daemon is told, however often it starts.
+        pace: How many times faster than real time it goes with a daemon, for people who work
+            in it; None to jump from one moment to the next.
 
     Raises:
         ConfigurationRefusedError: The socket can't be made.
     """
     loop = RoomTimeLoop(start=start, boot=boot)
     try:
-        authority = ClockAuthority(loop, socket_path)
+        authority = ClockAuthority(loop, socket_path, pace=pace)
     except RefusedError:
         loop.close()
         raise

@@ -10,26 +10,29 @@ import asyncio
 import json
 import signal
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chain_of_identity.pre_printed import roll
+from chain_of_identity.schemes.opaque import OpaqueScheme
+from chain_of_identity.schemes.scheme import LabelKind
 from hw_mocks.room import Room, furnish
-from hw_mocks.scenario import scenario_for
+from hw_mocks.scenario import Scenario, scenario_for
 from hw_mocks.seeds import seeded_bytes
 from hw_mocks.wired_room import Hand, wired_room
 from hw_mocks.world.world import World
 from orchestrator.cli.cells import load
 from orchestrator.cli.folders import made_folder
-from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, data_folder
+from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, data_folder, write_file
 from orchestrator.cli.printing import say, say_json, tell
 from orchestrator.cli.recipes import written_recipe
 from orchestrator.console.client import ConsoleClient
+from orchestrator.kernel.quantities import Duration
 from orchestrator.process_cell.emulated_people import TECHNICIANS, person
-from orchestrator.virtual_time import ClockAuthority, run_room
+from orchestrator.virtual_time import USUAL_START, ClockAuthority, run_room
 
 CLOCK = "clock.sock"
 
@@ -48,6 +51,31 @@ def run(
             help="Bring what one batch of it needs: a donor, material, kits; may be repeated",
         ),
     ] = None,
+    delivery: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Put opaque labels on what is brought, and write it down here, for "
+            "`cellwright receive list`",
+        ),
+    ] = None,
+    pace: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=1e6,
+            help="So many times faster than real time it goes while a daemon is there; 0: it "
+            "jumps from one moment to the next",
+        ),
+    ] = 1,
+    people: Annotated[
+        bool,
+        typer.Option(
+            "--people/--no-people",
+            help="Whether technicians of its own work there, or you do (`cellwright answer`)",
+        ),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run an emulated cell, its people and its clock until it is stopped (Ctrl-C).
@@ -57,10 +85,22 @@ def run(
     once they are there.
     """
     config = load(cell).config
+    entropy = seeded_bytes(seed)
+
+    def printed(kind: str) -> str:
+        return OpaqueScheme().mint(LabelKind(kind), entropy).key
+
     scenarios = [
-        scenario_for(json.loads(written_recipe(path, config).content), seed=seed, batch=number)
+        scenario_for(
+            json.loads(written_recipe(path, config).content),
+            seed=seed,
+            batch=number,
+            label_of=None if delivery is None else printed,
+        )
         for number, path in enumerate(protocol or (), start=1)
     ]
+    if delivery is not None:
+        write_file(delivery, _delivery_note(scenarios))
     for scenario in scenarios:
         for note in scenario.notes:
             tell(note)
@@ -69,10 +109,27 @@ def run(
         for scenario in scenarios:
             scenario.bring_into(world)
 
-    hold_room(cell, data_folder(data), seed=seed, as_json=as_json, bring=bring)
+    hold_room(
+        cell,
+        data_folder(data),
+        seed=seed,
+        as_json=as_json,
+        bring=bring,
+        pace=pace or None,
+        people=TECHNICIANS if people else (),
+    )
 
 
-def hold_room(cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Bring) -> None:
+def hold_room(
+    cell: Path,
+    folder: Path,
+    *,
+    seed: int,
+    as_json: bool,
+    bring: Bring,
+    pace: float | None = None,
+    people: Sequence[str] = TECHNICIANS,
+) -> None:
     """Run the room in ``folder`` until it is told to end."""
     loaded = load(cell)
     if not loaded.config.emulated:
@@ -90,18 +147,19 @@ def hold_room(cell: Path, folder: Path, *, seed: int, as_json: bool, bring: Brin
         world.label_roll = roll(seeded_bytes(seed, "labels"))
         furnish(world, table)
         bring(world)
-        await _until_told(folder, Room(world, table), clock, as_json=as_json)
+        hands = [Hand(one.login, one.user, one.secret) for one in map(person, people)]
+        await _until_told(folder, Room(world, table), hands, clock, as_json=as_json)
 
-    run_room(main, socket_path=folder / CLOCK)
+    run_room(main, socket_path=folder / CLOCK, pace=pace)
 
 
-async def _until_told(folder: Path, room: Room, clock: ClockAuthority, *, as_json: bool) -> None:
+async def _until_told(
+    folder: Path, room: Room, hands: Sequence[Hand], clock: ClockAuthority, *, as_json: bool
+) -> None:
     loop = asyncio.get_running_loop()
     ends = asyncio.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, ends.set)
-    people = [person(login) for login in TECHNICIANS]
-    hands = [Hand(one.login, one.user, one.secret) for one in people]
     try:
         async with wired_room(
             folder, room, hands, clock=clock, open_terminal=ConsoleClient
@@ -115,3 +173,27 @@ async def _until_told(folder: Path, room: Room, clock: ClockAuthority, *, as_jso
     finally:
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(ending)
+
+
+def _delivery_note(scenarios: Sequence[Scenario]) -> str:
+    """Return what was brought, a line for each lot and each thing."""
+    lines: list[str] = []
+    for scenario in scenarios:
+        for one in scenario.arrivals:
+            if one.lot:
+                expires = USUAL_START + Duration.read(one.shelf_life)
+                lot = {"lot": one.lot, "material": one.material, "expires": str(expires)}
+                lines.append(json.dumps({**lot, "in_use": one.in_use}))
+            thing = {
+                "label": one.label,
+                "what": one.what,
+                "material": one.material,
+                "lot": one.lot,
+                "volume": one.volume,
+                "capacity": one.capacity,
+                "positions": list(one.positions),
+                "volumes": list(one.volumes),
+                "capacities": list(one.capacities),
+            }
+            lines.append(json.dumps({name: value for name, value in thing.items() if value}))
+    return "\n".join([*lines, ""])

@@ -1,7 +1,8 @@
-"""``cellwright user``: people of a data folder, while its daemon is down.
+"""``cellwright user``: people of a data folder, and who of them is logged in at this terminal.
 
 The first person is added by nobody and is an administrator; each one after that by an
-administrator, who gives a password for it. What is added is an event like any other.
+administrator, who gives a password for it. What is added is an event like any other: given to
+the daemon where one runs, else written into the journal that nobody has open.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.cli.at_console import CONSOLE, at_console
 from orchestrator.cli.options import (
     AsJson,
     CallRefusedError,
@@ -27,13 +28,16 @@ from orchestrator.cli.options import (
     data_folder,
     journal_in,
 )
+from orchestrator.cli.passwords import PasswordFile, from_keyboard
 from orchestrator.cli.printing import in_columns, say, say_json
+from orchestrator.console.client import BlockingConsoleClient, DaemonGoneError
 from orchestrator.engine.fold import fold
 from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, HOST, AnyEvent, PersonAdded
 from orchestrator.journal.journal import Journal, read_events, read_rows
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.desks import Command
+from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
 from orchestrator.kernel.identifiers import HostId, UserId
 from orchestrator.kernel.instants import SystemClock
 from orchestrator.people.roles import Role
@@ -73,21 +77,57 @@ def add(
     data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a person to a data folder whose daemon is down.
+    """Add a person to a data folder, whether its daemon runs or is down.
 
-    The first person of a folder is an administrator and needs no --by. With --json one
-    object with user, login, printed_name and roles.
+    The first person of a folder is an administrator and needs no --by; the daemon is down
+    then. With --json one object with user, login, printed_name and roles.
     """
     ask = _from_input if password_stdin else _from_keyboard
     password = ask(f"New password of {login}: ", True)
     check_password(password, login=login)
     by_password = None if by is None else ask(f"Password of {by}: ", False)
     folder = _made(data_folder(data))
-    added = asyncio.run(_added(folder, login, name, role, password, by, by_password))
-    if as_json:
-        say_json(_as_json(added.user, added.login, added.printed_name, added.roles))
+    if _is_served(folder):
+        user = _added_by_daemon(folder, login, name, role, password, by, by_password)
     else:
-        say(f"{added.printed_name} is {added.user} and logs in as {added.login}.")
+        user = asyncio.run(_added(folder, login, name, role, password, by, by_password)).user
+    if as_json:
+        say_json(_as_json(user, login, name, sorted(role)))
+    else:
+        say(f"{name} is {user} and logs in as {login}.")
+
+
+def log_in(
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="Who you are")],
+    password_file: PasswordFile = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Log in at this terminal, in place of who is logged in there.
+
+    With --json one object with login.
+    """
+    with at_console(data, login, password_file) as console:
+        console.log_out()
+        said = console.login
+    if as_json:
+        say_json({"login": said})
+    else:
+        say(f"{said} is logged in at this terminal.")
+
+
+def log_out(data: DataFolder = None, as_json: AsJson = False) -> int:
+    """Log out at this terminal. Exit status 1 if nobody was logged in.
+
+    With --json one object with login, empty if nobody was.
+    """
+    with at_console(data) as console:
+        login = console.log_out()
+    if as_json:
+        say_json({"login": login})
+    else:
+        say(f"{login} is logged out." if login else "Nobody was logged in at this terminal.")
+    return 0 if login else 1
 
 
 def list_people(data: DataFolder = None, as_json: AsJson = False) -> None:
@@ -109,7 +149,7 @@ def list_people(data: DataFolder = None, as_json: AsJson = False) -> None:
         say(in_columns([("USER", "LOGS IN AS", "NAME", "ROLES"), *rows]))
 
 
-SUBCOMMANDS = {"add": add, "list": list_people}
+SUBCOMMANDS = {"add": add, "list": list_people, "login": log_in, "logout": log_out}
 
 
 def host_of(folder: Path) -> HostId:
@@ -144,6 +184,56 @@ def opened_journal(folder: Path) -> Generator[tuple[Journal[AnyEvent], HostState
         yield journal, state
     finally:
         journal.close()
+
+
+def _is_served(folder: Path) -> bool:
+    """Return whether a daemon answers for this folder."""
+    try:
+        with BlockingConsoleClient(folder.resolve() / CONSOLE) as client:
+            client.health()
+    except DaemonGoneError:
+        return False
+    return True
+
+
+def _added_by_daemon(
+    folder: Path,
+    login: str,
+    name: str,
+    roles: list[str],
+    password: str,
+    by: str | None,
+    by_password: str | None,
+) -> UserId:
+    """Have the daemon add a person, in a session of the administrator's for this alone."""
+    if by is None or by_password is None:
+        raise NotAuthorisedError(
+            f"add {name!r} under the log-in name {login!r}",
+            why="the daemon runs, and adds people on an administrator's word",
+            do_next="Give --by LOGIN; the very first person is added while it is down",
+        )
+    with BlockingConsoleClient(folder.resolve() / CONSOLE) as client:
+        session = client.login(by, by_password)
+        try:
+            seen = client.view("people")["version"]
+            client.give(
+                Command(
+                    request=os.urandom(16).hex(),
+                    seen=seen,
+                    session=session,
+                    name="add_person",
+                    arguments={
+                        "log_in_name": login,
+                        "printed_name": name,
+                        "roles": roles,
+                        "password": password,
+                    },
+                )
+            )
+        finally:
+            client.logout(session)
+        people = client.view("people")["people"]
+    return next(UserId(one["user"]) for one in people if one["login"] == login)
 
 
 async def _added(
@@ -205,14 +295,8 @@ _Ask = Callable[[str, bool], str]
 
 
 def _from_keyboard(prompt: str, twice: bool) -> str:
-    if not sys.stdin.isatty():
-        raise CallRefusedError(
-            "ask for a password",
-            why="standard input is no terminal",
-            do_next="Give it with --password-stdin",
-        )
-    typed = getpass(prompt)
-    if twice and getpass("Again: ") != typed:
+    typed = from_keyboard(prompt, instead="--password-stdin")
+    if twice and from_keyboard("Again: ", instead="--password-stdin") != typed:
         raise RefusedError("set a password", why="the two differ", do_next="Type it again")
     return typed
 

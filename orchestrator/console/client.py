@@ -192,6 +192,15 @@ class BlockingConsoleClient:
         body = json.dumps({"user": user, "password": password})
         return str(self._ask("POST", "/login", "log in", body=body)["token"])
 
+    def logout(self, session: str) -> None:
+        """End a session.
+
+        Raises:
+            NotAuthorisedError: None is open under it. Nothing happened.
+            DaemonGoneError: No daemon answers.
+        """
+        self._ask("POST", "/logout", "log out", body=json.dumps({"session": session}))
+
     def health(self) -> Mapping[str, Any]:
         """As ``ConsoleClient.health``."""
         return self._ask("GET", "/health", "ask for the daemon's health")["health"]

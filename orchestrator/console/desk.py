@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import ValidationError
 
 from chain_of_identity.pre_printed import read_applied
+from orchestrator.console.orders import why_unfit, why_unusable
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.outside_acts import outside_act_seen
@@ -55,6 +56,7 @@ from orchestrator.kernel.identifiers import (
     TaskId,
     UserId,
 )
+from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Quantity, Volume
 from orchestrator.kernel.tasks import NOT_DONE
 from orchestrator.people.roles import (
@@ -63,7 +65,12 @@ from orchestrator.people.roles import (
     require_recipe_signer,
     require_second_person,
 )
-from orchestrator.people.sessions import holder_of, open_session, token_sha256
+from orchestrator.people.sessions import (
+    close_session,
+    holder_of,
+    open_session,
+    token_sha256,
+)
 from orchestrator.people.signatures import record_of, sign, signed
 from orchestrator.people.users import (
     RFC_9106_LOW_MEMORY,
@@ -127,7 +134,6 @@ class Desk:
         self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MOST)
         self._core = engine.core
         self._answered: dict[str, Given] = {}
-        self._starting: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self._commands: Final[dict[str, _Carry]] = {
             "take_task": self._take_task,
@@ -297,6 +303,15 @@ class Desk:
         opened = open_session(present, terminal=terminal, entropy=self._entropy)
         await self._core.record_for_host(opened.event)
         return opened.token
+
+    async def log_out(self, token: str) -> None:
+        """End the session that a token opens.
+
+        Raises:
+            NoSessionError: It opens none. Nothing happened.
+        """
+        closed = close_session(self._state.sessions, token, why="the person logged out")
+        await self._core.record_for_host(closed)
 
     # people's tasks ---------------------------------------------------------------------
 
@@ -492,6 +507,7 @@ class Desk:
                 arguments,
                 lambda by: RecipeSigned(recipe=recipe, signature=by),
                 meaning,
+                str(arguments.get("reason", "")),
             )
             return await self._core.record_for_host(event)
 
@@ -540,19 +556,8 @@ class Desk:
         return await self._core.record(batch, event)
 
     def _refuse_unfit(self, what: str, name: str, coi: CoiId) -> None:
-        """Refuse a container that another patient, another batch or quality has a word on."""
-        container = self._state.containers.get(name)
-        why = ""
-        if container is None:
-            why = f"{name} was never received"
-        elif container.coi not in ("", coi):
-            why = f"{name} belongs to another therapy event"
-        elif container.what == "patient_material" and not container.coi:
-            why = f"nobody said whose cells {name} holds"
-        elif container.batch:
-            why = f"{name} was bound to another batch"
-        elif container.quarantined:
-            why = f"{name} is in quarantine"
+        """Refuse a thing that another patient, another batch, quality or a date has a word on."""
+        why = why_unfit(self._state, name, coi, self._core.clock.utc())
         if why:
             raise RefusedError(what, why=why, do_next="Bind one that is free")
 
@@ -575,14 +580,13 @@ class Desk:
         del user
         batch = BatchId(str(arguments["batch"]))
         known = self._state.batches.get(batch)
-        if known is None or known.status != "made" or batch in self._starting:
+        if known is None or known.status != "made" or self._engine.is_admitting(batch):
             raise RefusedError(
                 f"start batch {batch}",
                 why="there is none of that name" if known is None else "it was started",
                 do_next="Look at the batches, and start one that is made and not started",
             )
-        self._starting.add(batch)
-        self._core.tasks.create_task(self._engine.start_batch(batch))
+        self._engine.begin_batch(batch)  # it runs as soon as its places are free; nobody waits
         return self._state.seq
 
     # alarms, deviations, equipment ------------------------------------------------------------
@@ -688,6 +692,12 @@ class Desk:
             )
         if event.in_use:
             Duration.read(event.in_use)
+        if self._core.clock.utc() >= event.expires:
+            raise RefusedError(
+                f"receive lot {event.lot}",
+                why=f"it expired at {event.expires}",
+                do_next="Put it aside and call quality assurance, or correct the date",
+            )
         return await self._core.record_for_host(event)
 
     async def _quarantine_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
@@ -700,7 +710,7 @@ class Desk:
 
     async def _receive_material(self, user: UserId, arguments: dict[str, Any]) -> int:
         event = ContainerReceived.model_validate(_by(user, arguments))
-        why = _why_unfit(event, self._state)
+        why = _why_not_receivable(event, self._state, self._core.clock.utc())
         if why:
             raise RefusedError(
                 f"receive {event.container}", why=why, do_next="Correct it, and receive it again"
@@ -748,7 +758,7 @@ class Desk:
         )
 
 
-def _why_unfit(event: ContainerReceived, state: HostState) -> str:
+def _why_not_receivable(event: ContainerReceived, state: HostState, now: Instant) -> str:
     """Return why something can't be received as stated; empty if nothing stands against it."""
     inner = [f"{event.container}/{one}" for one in event.positions]
     labels = [event.label, *(f"{event.label}/{one}" for one in event.positions)]
@@ -758,8 +768,11 @@ def _why_unfit(event: ContainerReceived, state: HostState) -> str:
         return "its label is another container's"
     if event.what == "patient_material" and event.coi is None:
         return "patient material needs its therapy event (coi)"
-    if event.lot is not None and event.lot not in state.lots:
-        return f"lot {event.lot} was never received"
+    if event.lot is not None:
+        if why := why_unusable(state, event.lot, now):
+            return why
+        if (known := state.lots[event.lot].material) != event.material:
+            return f"lot {event.lot} is of {known}, not of {event.material}"
     if len(event.volumes) != len(event.positions):
         return "each of its positions needs a volume"
     if event.capacities and len(event.capacities) != len(event.positions):

@@ -87,6 +87,9 @@ _REQUEST_AGAIN: Final = "Look at the console's reference page, and ask again"
 Login = Callable[[str, str], Awaitable[str]]
 """Takes a name and a password; returns a session, or raises ``NotAuthorisedError``."""
 
+Logout = Callable[[str], Awaitable[None]]
+"""Takes a session and ends it, or raises ``NotAuthorisedError``."""
+
 _M = TypeVar("_M", bound=Frozen)
 _Asked = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -100,6 +103,10 @@ class DaemonMistakeError(UncertainError):
 class _Credentials(Frozen):
     user: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=1024)
+
+
+class _Session(Frozen):
+    session: str = Field(min_length=1, max_length=256)
 
 
 def status_of(error: ProcessError) -> int:
@@ -121,12 +128,27 @@ def status_of(error: ProcessError) -> int:
             raise AssertionError(f"{error.code} belongs to no family")
 
 
-def make_app(console: Console, *, login: Login, closing: asyncio.Event | None = None) -> FastAPI:
+async def _keeps_no_sessions(session: str) -> None:
+    """Refuse to end a session: this console keeps none."""
+    del session
+    raise NotAuthorisedError(
+        "log out", why="this console keeps no sessions", do_next="Close the terminal"
+    )
+
+
+def make_app(
+    console: Console,
+    *,
+    login: Login,
+    logout: Logout = _keeps_no_sessions,
+    closing: asyncio.Event | None = None,
+) -> FastAPI:
     """Return the application that offers ``console`` and ``login`` over HTTP.
 
     Args:
         console: What is looked at and asked.
         login: Recognises a person. It gets the password; nothing here keeps it.
+        logout: Ends a session.
         closing: Once set, views that are waited for are answered without news.
     """
     app = FastAPI(title="cellwright console", openapi_url=None, docs_url=None, redoc_url=None)
@@ -143,6 +165,16 @@ def make_app(console: Console, *, login: Login, closing: asyncio.Event | None = 
             _gate(fields, "log in", secret="password")
             given = _checked(_Credentials, fields, "log in")
             return {"token": await login(given.user, given.password)}
+
+        return _answer(*await _said(ask))
+
+    @app.post("/logout", openapi_extra=_takes(_Session))
+    async def log_out(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def ask() -> dict[str, Any]:
+            fields = await _object(request, "log out", LOGIN_BYTES_MAX)
+            admitted_value(fields, what="log out")
+            await logout(_checked(_Session, fields, "log out").session)
+            return {"ended": True}
 
         return _answer(*await _said(ask))
 
@@ -179,7 +211,12 @@ def make_app(console: Console, *, login: Login, closing: asyncio.Event | None = 
 
 @contextlib.asynccontextmanager
 async def serve_console(
-    console: Console, socket_path: Path, *, login: Login, uid: int | None = None
+    console: Console,
+    socket_path: Path,
+    *,
+    login: Login,
+    logout: Logout = _keeps_no_sessions,
+    uid: int | None = None,
 ) -> AsyncGenerator[None]:
     """Serve ``console`` at ``socket_path`` on the running loop until the block ends.
 
@@ -190,6 +227,7 @@ async def serve_console(
         console: What is served.
         socket_path: Its folder is made, for us alone, if it isn't there.
         login: As in ``make_app``.
+        logout: As there.
         uid: Whose processes may speak; the daemon's own user if not given.
 
     Raises:
@@ -201,7 +239,7 @@ async def serve_console(
     closing = asyncio.Event()
     state = ServerState()
     config = Config(
-        make_app(console, login=login, closing=closing),
+        make_app(console, login=login, logout=logout, closing=closing),
         http=H11Protocol,
         ws="none",
         lifespan="off",

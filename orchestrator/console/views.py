@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from orchestrator.console.orders import order_view, why_unusable
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import state_of_parent
-from orchestrator.engine.state import BatchState, HostState
+from orchestrator.engine.state import BatchState, HostState, TaskState
+from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
+from orchestrator.kernel.quantities import Volume
 
 
 def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -28,6 +32,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "second_person": task.second_person,
                 "taken_by": task.taken_by,
                 "reported_by": task.reported_by,
+                "reported": _reported(name, task),
                 "due": None if task.due is None else str(task.due),
             }
             for name, task in state.tasks.items()
@@ -47,6 +52,17 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
         "holds": _holds(state),
         "alarms": _alarms(state),
     }
+
+
+def _reported(name: str, task: TaskState) -> dict[str, str]:
+    """Return what the first person said, for the second one to verify.
+
+    Of an act in doubt the second one isn't told, and looks with their own eyes.
+    """
+    if name.endswith("/doubt"):
+        return {}
+    choice = {"choice": task.choice} if task.choice else {}
+    return {**choice, **task.values} if task.status == "reported" else {}
 
 
 def batches(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -97,8 +113,136 @@ def _alarms(state: HostState) -> list[dict[str, Any]]:
     ]
 
 
+def people(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return everybody who was ever added, with their roles; nothing of their passwords."""
+    del arguments
+    return {
+        "people": [
+            {
+                "user": user,
+                "login": one.login,
+                "printed_name": one.printed_name,
+                "roles": list(one.roles),
+            }
+            for user, one in engine.core.state.people.items()
+        ]
+    }
+
+
+def materials(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the lots, and everything that was received, with what stands against its use."""
+    del arguments
+    state, now = engine.core.state, engine.core.clock.utc()
+    return {
+        "lots": [
+            {
+                "lot": name,
+                "material": lot.material,
+                "expires": str(lot.expires),
+                "in_use": lot.in_use,
+                "unusable": why_unusable(state, name, now),
+            }
+            for name, lot in state.lots.items()
+        ],
+        "containers": [
+            {
+                "container": name,
+                "label": one.label,
+                "what": one.what,
+                "material": one.material,
+                "coi": one.coi,
+                "lot": one.lot,
+                "volume": str(Volume.of_base(one.volume_nl)),
+                "capacity": str(Volume.of_base(one.capacity_nl)),
+                "place": one.place,
+                "batch": one.batch,
+                "quarantined": one.quarantined,
+            }
+            for name, one in state.containers.items()
+            if "/" not in name
+        ],
+    }
+
+
+def recipes(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the recipes on file, and who signed what."""
+    del arguments
+    state = engine.core.state
+    return {
+        "recipes": [
+            {
+                "recipe": digest,
+                "document": one.document,
+                "version": one.version,
+                "title": one.title,
+                "signers": dict(one.signers),
+            }
+            for digest, one in state.recipes.items()
+        ]
+    }
+
+
+def deviations(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the deviations that nobody has closed."""
+    del arguments
+    return {
+        "deviations": [
+            {
+                "deviation": name,
+                "batch": one.batch,
+                "path": one.path,
+                "text": one.text,
+                "opened_by": one.opened_by,
+                "opened_at": str(one.opened_at),
+            }
+            for name, one in engine.core.state.deviations.items()
+            if not one.closed_by
+        ]
+    }
+
+
+def order(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a batch of a recipe would take, for a person to read before they sign.
+
+    Raises:
+        RefusedError: The recipe isn't on file or isn't approved, or the question isn't one.
+    """
+    what = "prepare an order"
+    recipe = arguments.get("recipe", "")
+    known = engine.core.state.recipes.get(recipe)
+    if known is None or "approved" not in known.signers:
+        why = "isn't approved" if known is not None else "isn't on file"
+        named = recipe[:16] if known is None else f"{known.document} version {known.version}"
+        raise RecipeRefusedError(
+            what,
+            why=f"the recipe {named} {why}",
+            do_next="Have it signed as authored, reviewed and approved by three people",
+        )
+    try:
+        asked: object = json.loads(arguments.get("order", "{}"))
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise RefusedError(
+            what, why="the order isn't an object", do_next="Ask as the console's page says"
+        )
+    core = engine.core
+    return order_view(
+        core.state,
+        engine.recipe_by_digest(recipe),
+        core.cell.config,
+        core.clock.utc(),
+        cast("dict[str, Any]", asked),
+    )
+
+
 VIEWS: Final[Mapping[str, Callable[[Engine, Mapping[str, str]], dict[str, Any]]]] = {
     "work": work,
     "batches": batches,
+    "people": people,
+    "materials": materials,
+    "recipes": recipes,
+    "deviations": deviations,
+    "order": order,
 }
 """The views by name."""

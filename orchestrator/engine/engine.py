@@ -188,6 +188,11 @@ class Engine:
             )
         return admission
 
+    def is_admitting(self, batch: BatchId) -> bool:
+        """Return whether a batch was started and hasn't all its long leases yet."""
+        admission = self._admissions.get(batch)
+        return admission is not None and not admission.done()
+
     async def start_batch(self, batch: BatchId) -> None:
         """Take the batch's long leases and let it run; return when it does.
 

@@ -23,6 +23,12 @@ TOKEN_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
+class NoSessionError(NotAuthorisedError):
+    """What a terminal sent opens no session. Nothing happened; log in."""
+
+    code = "refused.not-authorised.no-session"
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """Journal ``event``, then hand ``token`` to the terminal; it is kept nowhere else."""
@@ -62,11 +68,11 @@ def holder_of(sessions: Mapping[str, str], token: str) -> UserId:
         token: What the terminal sent.
 
     Raises:
-        NotAuthorisedError: No session is open under it. Nothing happened.
+        NoSessionError: No session is open under it. Nothing happened.
     """
     user = sessions.get(token_sha256(token))
     if user is None:
-        raise NotAuthorisedError(
+        raise NoSessionError(
             "give a command",
             why="no session is open under what this terminal sent; it was closed, or never opened",
             do_next="Log in",
@@ -78,7 +84,7 @@ def close_session(sessions: Mapping[str, str], token: str, *, why: str) -> Sessi
     """Return the event that ends the session of ``token``.
 
     Raises:
-        NotAuthorisedError: No session is open under it. Nothing happened.
+        NoSessionError: No session is open under it. Nothing happened.
     """
     holder_of(sessions, token)
     return SessionClosed(token_sha256=token_sha256(token), why=why)

@@ -176,7 +176,7 @@ async def _served(engine: Engine, socket: Path, room: Path | None) -> AsyncGener
             do_next="Check power, cable, and model and address in the process cell file",
         )
     login = partial(_log_in, desk)
-    async with serve_console(desk, socket, login=login):
+    async with serve_console(desk, socket, login=login, logout=desk.log_out):
         if room is not None:
             await _tell_room(room / ROOM, socket)
         yield

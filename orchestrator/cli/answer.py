@@ -1,0 +1,497 @@
+"""``cellwright answer``: what people owe, and their answers to it.
+
+Without a name it lists open tasks, awaited scans, holds, deviations and alarms. With one it
+shows it whole, and takes, reports, decides, verifies or signs it. At a keyboard it asks for
+what is missing; in a script everything stands in options.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from orchestrator.cli.at_console import As, AtConsole, at_console, names_of, pairs
+from orchestrator.cli.hands import scan_in, work_in
+from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
+from orchestrator.cli.passwords import PasswordFile
+from orchestrator.cli.printing import say, say_json
+from orchestrator.console.text_gate import admitted
+from orchestrator.kernel.errors import RefusedError
+
+WIDTH_MAX: Final = 100
+DOUBT: Final = "/doubt"
+LISTS: Final = ("tasks", "scans", "holds", "deviations", "alarms")
+
+
+class Move(StrEnum):
+    """What a person may command a batch to do."""
+
+    HOLD = "hold"
+    RESTART = "restart"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    ABORT = "abort"
+
+
+class Found(StrEnum):
+    """How much of an act in doubt was done."""
+
+    ALL = "all"
+    PART = "part"
+    NOTHING = "nothing"
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a call asks for beside the thing that it names."""
+
+    take: bool = False
+    done: bool = False
+    verify: bool = False
+    enter: dict[str, str] = field(default_factory=dict[str, str])
+    choose: str = ""
+    decline: str = ""
+    found: Found | None = None
+    amount: str = ""
+    move: Move | None = None
+    part: str = ""
+    why: str = ""
+    acknowledge: bool = False
+    close: bool = False
+    deviation: str = ""
+    room: Path | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is asked for but to look."""
+        asked = (self.take, self.done, self.verify, self.enter, self.choose, self.decline)
+        return not any((*asked, self.found, self.move, self.acknowledge, self.close,
+                        self.deviation))  # fmt: skip
+
+
+def run(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WHAT",
+            help="A task, batch, awaited container, deviation or alarm, by its name or a part of "
+            "it that fits one only; left out: list what is open",
+        ),
+    ] = None,
+    take: Annotated[bool, typer.Option("--take", help="Take the task: it is yours then")] = False,
+    done: Annotated[bool, typer.Option("--done", help="Report the hand work as done")] = False,
+    enter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A value that it asks for; may be repeated"),
+    ] = None,
+    choose: Annotated[str, typer.Option(metavar="NAME", help="Your decision")] = "",
+    decline: Annotated[str, typer.Option(metavar="WHY", help="Say why it can't be done")] = "",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Say that it was done as reported, by another person")
+    ] = False,
+    found: Annotated[
+        Found | None,
+        typer.Option(help="How much of an act in doubt was done; signed, by two people in turn"),
+    ] = None,
+    amount: Annotated[str, typer.Option(metavar="N", help='With `--found part`: "12.5 mL"')] = "",
+    command: Annotated[
+        Move | None, typer.Option("--command", help="What the batch is to do")
+    ] = None,
+    part: Annotated[
+        str, typer.Option(metavar="PATH", help="The unit procedure; else all of the batch")
+    ] = "",
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Say that you have seen the alarm")
+    ] = False,
+    deviation: Annotated[
+        str, typer.Option(metavar="TEXT", help="Open a deviation of the batch")
+    ] = "",
+    close: Annotated[
+        bool, typer.Option("--close", help="Close the deviation; signed, with --why")
+    ] = False,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why")] = "",
+    room: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The emulated room in which your hands do or scan it, if it is one"
+        ),
+    ] = None,
+    seen: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VERSION", help="The version that you decide on; else what you last saw here"
+        ),
+    ] = None,
+    login: As = None,
+    password_file: PasswordFile = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what people owe, or answer one of it.
+
+    With --json the list is one object with version, tasks, scans, holds, deviations and
+    alarms; a thing that is only named, that thing; an answer, one object with answered, command
+    and event.
+    """
+    asked = Asked(
+        take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"), choose=choose,
+        decline=decline, found=found, amount=amount, move=command, part=part, why=why,
+        acknowledge=acknowledge, close=close, deviation=deviation, room=room,
+    )  # fmt: skip
+    with at_console(data, login, password_file) as console:
+        view = {**console.look("deviations"), **console.look("work")}
+        if what is None:
+            if not asked.is_silent:
+                raise CallRefusedError(
+                    "call cellwright answer",
+                    why="it isn't said what is answered",
+                    do_next="Name one of what `cellwright answer` lists",
+                )
+            console.saw(view["version"])
+            _list(console, view, as_json=as_json)
+            return
+        answering = _Answering(console, view, asked, seen, as_json=as_json)
+        answering.answer(admitted(what, what="the name of what is answered"))
+
+
+# The list ---------------------------------------------------------------------------------
+
+
+def _list(console: AtConsole, view: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json({"version": view["version"], **{name: view[name] for name in LISTS}})
+        return
+    names = names_of(console)
+    lines = [*_tasks(view, names), *_scans(view), *_holds(view), *_others(view, names)]
+    if not lines:
+        say("Nothing is open.")
+        return
+    say("\n".join(lines).strip("\n"))
+
+
+def _tasks(view: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    now = [one for one in view["tasks"] if one["work"] != "verify"]
+    owed = [one for one in view["tasks"] if one["work"] == "verify"]
+    for heading, tasks in (("To be done", now), ("To be verified, by when it says", owed)):
+        if tasks:
+            yield f"\n{heading}"
+        for one in sorted(tasks, key=lambda task: str(task["due"])):
+            yield f"  {one['task']}"
+            yield from _wrapped(one["text"], 4)
+            yield from _wrapped(_standing(one, names), 4)
+
+
+def _standing(task: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    told = {
+        "offered": "free to be taken",
+        "taken": f"taken by {names.get(task['taken_by'], task['taken_by'])}",
+        "reported": f"reported by {names.get(task['reported_by'], task['reported_by'])}, "
+        "and another person verifies",
+    }.get(task["status"], task["status"])
+    due = f"; due {_when(task['due'])}" if task["due"] else ""
+    return f"[{told}{due}]"
+
+
+def _scans(view: Mapping[str, Any]) -> Iterator[str]:
+    if view["scans"]:
+        yield "\nTo be scanned"
+    for one in view["scans"]:
+        yield f"  {one['container']} at {one['place']} with {one['scanner']}"
+        yield f"    [for {one['batch']}, since {_when(one['since'])}]"
+
+
+def _holds(view: Mapping[str, Any]) -> Iterator[str]:
+    if view["holds"]:
+        yield "\nHeld or paused"
+    for one in view["holds"]:
+        yield f"  {one['batch']} {one['path']}: {one['state']}"
+        yield from _wrapped(one["why"] or "no reason was given", 4)
+
+
+def _others(view: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    if view["deviations"]:
+        yield "\nDeviations that are open"
+    for one in view["deviations"]:
+        who = names.get(one["opened_by"], one["opened_by"])
+        yield f"  {one['deviation']} of {one['batch']}"
+        yield from _wrapped(f"{one['text']} [opened by {who}]", 4)
+    open_alarms = [one for one in view["alarms"] if not one["acknowledged_by"]]
+    if open_alarms:
+        yield "\nAlarms that nobody has acknowledged"
+    for one in open_alarms:
+        yield f"  {one['alarm']} ({one['tier']}{', over' if one['cleared'] else ''})"
+        yield from _wrapped(f"{one['cause'].rstrip('.')}. {one['action'].rstrip('.')}.", 4)
+
+
+def _when(instant: str) -> str:
+    """Return an instant to the minute, as people at the cell read it."""
+    return f"{instant[:10]} {instant[11:16]} UTC"
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    width = min(shutil.get_terminal_size((80, 24)).columns, WIDTH_MAX)
+    blank = " " * indent
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=blank,
+        subsequent_indent=blank,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+# One answer -------------------------------------------------------------------------------
+
+
+class _Answering:
+    """One thing that a person answers."""
+
+    def __init__(
+        self,
+        console: AtConsole,
+        view: Mapping[str, Any],
+        asked: Asked,
+        seen: int | None,
+        *,
+        as_json: bool,
+    ) -> None:
+        self._console = console
+        self._view = view
+        self._asked = asked
+        self._seen = seen
+        self._as_json = as_json
+
+    def answer(self, what: str) -> None:
+        """Show or answer what is named."""
+        asked = self._asked
+        if asked.move is not None or asked.deviation:
+            self._command_batch(what)
+        elif asked.acknowledge:
+            alarm = self._one_of("alarms", "alarm", what)
+            self._give("acknowledge_alarm", alarm["alarm"], alarm=alarm["alarm"])
+        elif asked.close:
+            self._close(self._one_of("deviations", "deviation", what))
+        elif scans := [one for one in self._view["scans"] if one["container"] == what]:
+            self._scan(scans[0])
+        else:
+            self._task(self._one_of("tasks", "task", what))
+
+    def _one_of(self, kind: str, key: str, what: str) -> Mapping[str, Any]:
+        """Return the thing that is named, or that a part of a name fits alone."""
+        every: list[Mapping[str, Any]] = self._view[kind]
+        fitting = [one for one in every if one[key] == what] or [
+            one for one in every if what in one[key]
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            some = ", ".join(str(one[key]) for one in fitting[:3])
+            why = f"it fits {len(fitting)} that are open: {some}"
+        else:
+            why = f"no open {key} is called so; it may be answered already"
+        raise RefusedError(
+            f"answer {what}",
+            why=why,
+            do_next="Look at what is open now: `cellwright answer`",
+        )
+
+    def _give(self, command: str, told: str, **arguments: Any) -> None:
+        seen = self._seen
+        if seen is None:
+            seen = self._console.seen
+        if seen < 0:
+            seen = int(self._view["version"])
+        given = self._console.give(command, seen=seen, **arguments)
+        if self._as_json:
+            say_json({"answered": told, "command": command, "event": given.seq})
+            return
+        say(f"{_DID[command]} {told}")
+
+    def _command_batch(self, batch: str) -> None:
+        asked = self._asked
+        if asked.deviation:
+            self._give("open_deviation", batch, batch=batch, text=asked.deviation)
+            return
+        move = str(asked.move)
+        self._give(move, batch, batch=batch, unit_procedure=asked.part, why=asked.why)
+
+    def _close(self, deviation: Mapping[str, Any]) -> None:
+        if not self._asked.why:
+            raise CallRefusedError(
+                f"close deviation {deviation['deviation']}",
+                why="a deviation is closed with a reason",
+                do_next="Give --why",
+            )
+        name = deviation["deviation"]
+        self._give("close_deviation", name, deviation=name, reason=self._asked.why)
+
+    def _scan(self, scan: Mapping[str, Any]) -> None:
+        if self._asked.room is None:
+            raise CallRefusedError(
+                f"scan {scan['container']}",
+                why="a scan comes from the scanner, never from the keyboard",
+                do_next=f"Hold its label before {scan['scanner']}; in an emulated room give --room",
+            )
+        scan_in(self._asked.room, scan, by=self._me())
+        if self._as_json:
+            told = {"answered": scan["container"], "command": "scan"}
+            say_json({**told, "event": self._view["version"]})
+        else:
+            say(f"Scanned at {scan['place']}: what is there.")
+
+    def _me(self) -> str:
+        """Return the user id of who is logged in."""
+        login = self._console.login
+        people = self._console.look("people")["people"]
+        return next(str(one["user"]) for one in people if one["login"] == login)
+
+    # Tasks
+
+    def _task(self, task: Mapping[str, Any]) -> None:
+        asked, name = self._asked, str(task["task"])
+        is_asking = asked.is_silent and sys.stdin.isatty() and not self._as_json
+        if asked.is_silent:
+            self._show(task)
+            if not is_asking or not self._fill_in(task):
+                return
+        if asked.found is not None:
+            self._give("reconcile", name, task=name, verdict=str(asked.found), done=asked.amount)
+        elif asked.verify:
+            self._give("verify_task", name, task=name)
+        elif asked.decline:
+            self._give("report_task", name, task=name, declined=asked.decline)
+        elif asked.done:
+            self._report(task)
+        elif asked.choose or asked.enter:
+            self._give("answer_task", name, task=name, choice=asked.choose, values=asked.enter)
+        else:
+            self._give("take_task", name, task=name)
+
+    def _report(self, task: Mapping[str, Any]) -> None:
+        name, asked = str(task["task"]), self._asked
+        if task["work"] != "do":
+            raise CallRefusedError(
+                f"report {name} as done",
+                why="it is no hand work",
+                do_next="Give --enter, --choose or --verify, as it asks",
+            )
+        values = dict(asked.enter)
+        if asked.room is not None:
+            if task["status"] == "offered":
+                self._console.give("take_task", seen=int(self._view["version"]), task=name)
+            values = {**work_in(asked.room, task["ask"], by=self._me()), **values}
+        self._give("report_task", name, task=name, values=values)
+
+    def _show(self, task: Mapping[str, Any]) -> None:
+        self._console.saw(self._view["version"])
+        if self._as_json:
+            say_json(dict(task))
+            return
+        names = names_of(self._console)
+        say(f"{task['task']}")
+        say("\n".join([*_wrapped(task["text"], 2), *_wrapped(_standing(task, names), 2)]))
+        for heading, told in (("Evidence", task["evidence"]), ("Reported", task["reported"])):
+            if told:
+                say(heading)
+            for key, value in told.items():
+                say(f"  {_words(key)}: {value}")
+        for line in _how(task):
+            say(line)
+
+    def _fill_in(self, task: Mapping[str, Any]) -> bool:
+        """Ask at the keyboard for what the task wants; return whether there is an answer."""
+        asked = self._asked
+        if task["status"] == "reported" or task["work"] == "verify":
+            if task["task"].endswith(DOUBT):
+                self._ask_found()
+            else:
+                asked.verify = _yes("Was it done so?")
+            return asked.verify or asked.found is not None
+        if task["task"].endswith(DOUBT):
+            self._ask_found()
+            return asked.found is not None
+        if task["work"] == "do":
+            if task["status"] == "offered":
+                asked.take = _yes("Take it?")
+                return asked.take
+            asked.done = _yes("Is it done?")
+            if asked.done and asked.room is None:
+                asked.enter = {name: _typed(_words(name)) for name in task["ask"].get("report", [])}
+            return asked.done
+        for entry in task["ask"].get("entries", []):
+            asked.enter[entry["name"]] = _typed(f"{_words(entry['name'])}{_between(entry)}")
+        choices = [str(one["name"]) for one in task["ask"].get("choices", [])]
+        if choices:
+            asked.choose = _typed(f"Choose {' or '.join(choices)}")
+        return bool(asked.choose or asked.enter)
+
+    def _ask_found(self) -> None:
+        text = _typed("How much was done: all, part or nothing")
+        if text in list(Found):
+            self._asked.found = Found(text)
+            if text == Found.PART:
+                self._asked.amount = _typed("How much, with its unit")
+
+
+_DID: Final[Mapping[str, str]] = {
+    "take_task": "Taken:",
+    "report_task": "Reported:",
+    "answer_task": "Answered:",
+    "verify_task": "Verified:",
+    "reconcile": "Signed:",
+    "acknowledge_alarm": "Acknowledged:",
+    "open_deviation": "A deviation is open of",
+    "close_deviation": "Closed:",
+    "hold": "To be held:",
+    "restart": "To go on:",
+    "pause": "To pause:",
+    "resume": "To go on:",
+    "stop": "To be stopped:",
+    "abort": "To be aborted:",
+}
+
+
+def _how(task: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how the task is answered, in options."""
+    ask = task["ask"]
+    if task["task"].endswith(DOUBT):
+        yield "  Answer with --found all, part (and --amount) or nothing; two people sign it."
+    elif task["status"] == "reported" or task["work"] == "verify":
+        yield "  Answer with --verify, if you are another person than who did it."
+    elif task["work"] == "do":
+        names = "".join(f' --enter "{name}=..."' for name in ask.get("report", []))
+        yield f"  Take it with --take; report it with --done{names}."
+    else:
+        for entry in ask.get("entries", []):
+            yield f'  Enter --enter "{entry["name"]}=..."{_between(entry)}.'
+        for choice in ask.get("choices", []):
+            yield f"  Choose --choose {choice['name']}: {choice['leads_to']}."
+
+
+def _between(entry: Mapping[str, Any]) -> str:
+    if entry.get("choices"):
+        return f" ({' or '.join(entry['choices'])})"
+    return f" ({entry['lowest']} to {entry['highest']})" if entry.get("lowest") else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _typed(prompt: str) -> str:
+    print(f"{prompt}: ", end="", file=sys.stderr, flush=True)
+    return admitted(input().strip(), what="what was typed")
+
+
+def _yes(question: str) -> bool:
+    return _typed(f"{question} y or n").lower() in ("y", "yes")
