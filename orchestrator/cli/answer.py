@@ -88,7 +88,7 @@ def run(
         ),
     ] = None,
     take: Annotated[bool, typer.Option("--take", help="Take the task: it is yours then")] = False,
-    done: Annotated[bool, typer.Option("--done", help="Report the hand work as done")] = False,
+    done: Annotated[bool, typer.Option("--done", help="Report it as done, or as so")] = False,
     enter: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A value that it asks for; may be repeated"),
@@ -187,6 +187,8 @@ def _tasks(view: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
         for one in sorted(tasks, key=lambda task: str(task["due"])):
             yield f"  {one['task']}"
             yield from _wrapped(one["text"], 4)
+            for thing, name in one["things"].items():
+                yield f"    {thing} is the {name}"
             yield from _wrapped(_standing(one, names), 4)
 
 
@@ -206,6 +208,8 @@ def _scans(view: Mapping[str, Any]) -> Iterator[str]:
         yield "\nTo be scanned"
     for one in view["scans"]:
         yield f"  {one['container']} at {one['place']} with {one['scanner']}"
+        if one["name"]:
+            yield f"    the {one['name']}"
         yield f"    [for {one['batch']}, since {_when(one['since'])}]"
 
 
@@ -379,12 +383,15 @@ class _Answering:
 
     def _report(self, task: Mapping[str, Any]) -> None:
         name, asked = str(task["task"]), self._asked
-        if task["work"] != "do":
+        if _asks_for_more(task):
             raise CallRefusedError(
-                f"report {name} as done",
-                why="it is no hand work",
-                do_next="Give --enter, --choose or --verify, as it asks",
+                f"answer {name} with --done",
+                why="it asks for more than that",
+                do_next="Give --enter, --choose, --found or --verify, as it asks",
             )
+        if task["work"] != "do":
+            self._give("answer_task", name, task=name, choice="", values={})
+            return
         values = dict(asked.enter)
         if asked.room is not None:
             if task["status"] == "offered":
@@ -400,6 +407,8 @@ class _Answering:
         names = names_of(self._console)
         say(f"{task['task']}")
         say("\n".join([*_wrapped(task["text"], 2), *_wrapped(_standing(task, names), 2)]))
+        for thing, named in task["things"].items():
+            say(f"  {thing} is the {named}")
         for heading, told in (("Evidence", task["evidence"]), ("Reported", task["reported"])):
             if told:
                 say(heading)
@@ -433,7 +442,9 @@ class _Answering:
         choices = [str(one["name"]) for one in task["ask"].get("choices", [])]
         if choices:
             asked.choose = _typed(f"Choose {' or '.join(choices)}")
-        return bool(asked.choose or asked.enter)
+        if not _asks_for_more(task):
+            asked.done = _yes("Is it so?")
+        return bool(asked.choose or asked.enter or asked.done)
 
     def _ask_found(self) -> None:
         text = _typed("How much was done: all, part or nothing")
@@ -476,6 +487,16 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
             yield f'  Enter --enter "{entry["name"]}=..."{_between(entry)}.'
         for choice in ask.get("choices", []):
             yield f"  Choose --choose {choice['name']}: {choice['leads_to']}."
+        if not _asks_for_more(task):
+            yield "  Answer with --done if it is so, else with --decline and why."
+
+
+def _asks_for_more(task: Mapping[str, Any]) -> bool:
+    """Return whether a plain "done" doesn't answer it."""
+    if task["status"] == "reported" or task["work"] == "verify":
+        return True
+    asked = task["ask"].get("entries") or task["ask"].get("choices")
+    return task["work"] != "do" and bool(asked or task["task"].endswith(DOUBT))
 
 
 def _between(entry: Mapping[str, Any]) -> str:

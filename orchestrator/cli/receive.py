@@ -74,7 +74,7 @@ def lot(
     told = {"lot": lot, "material": catalogue, "expires": _expiry(expires), "in_use": in_use}
     _readable_as(Duration, in_use, "--in-use")
     with at_console(data, login, password_file) as console:
-        _give_lot(console, told)
+        _give_lot(console, told, seen=console.look("materials")["version"])
     if as_json:
         say_json({"lot": lot, "material": catalogue, "expires": told["expires"]})
     else:
@@ -199,9 +199,9 @@ def from_list(
         fresh = [told for told in lines if not _is_on_file(told, before)]
         for told in fresh:
             if "label" in told:
-                _give_thing(console, told)
+                _give_thing(console, told, seen=before["version"])
             else:
-                _give_lot(console, told)
+                _give_lot(console, told, seen=before["version"])
             if as_json:
                 shown = ("label", "what", "coi", "lot") if "label" in told else ("lot", "material")
                 say_json({name: told[name] for name in shown if name in told})
@@ -294,7 +294,7 @@ def _one(
     key = OpaqueScheme().mint(kind, os.urandom).key if label is None else label
     thing = _fit({**told, "label": key})
     with at_console(data, login, password_file) as console:
-        _give_thing(console, thing)
+        _give_thing(console, thing, seen=console.look("materials")["version"])
     if as_json:
         say_json({name: thing[name] for name in ("label", "what", "coi", "lot") if name in thing})
     elif minted:
@@ -333,14 +333,13 @@ def _fit(told: Mapping[str, Any]) -> dict[str, Any]:
     return thing
 
 
-def _give_thing(console: AtConsole, thing: Mapping[str, Any]) -> None:
-    seen = console.look("materials")["version"]
+def _give_thing(console: AtConsole, thing: Mapping[str, Any], *, seen: int) -> None:
     console.give("receive_material", seen=seen, container=str(thing["label"]), **thing)
 
 
-def _give_lot(console: AtConsole, told: Mapping[str, Any]) -> None:
+def _give_lot(console: AtConsole, told: Mapping[str, Any], *, seen: int) -> None:
     fit = {name: value for name, value in told.items() if value}
-    console.give("receive_lot", seen=console.look("materials")["version"], **fit)
+    console.give("receive_lot", seen=seen, **fit)
 
 
 def _is_on_file(told: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:

@@ -68,7 +68,7 @@ def run(
             help="So many times faster than real time it goes while a daemon is there; 0: it "
             "jumps from one moment to the next",
         ),
-    ] = 1,
+    ] = 0,
     people: Annotated[
         bool,
         typer.Option(

@@ -83,7 +83,7 @@ def simulate_over_wires(
     watched = Watched(HostState(), recipe)
     cell, place = str(REFERENCE_CELL), folder / "room"
     with ExitStack() as parts:
-        brought = ("--seed", str(seed), "--protocol", str(protocol), "--pace", "0")
+        brought = ("--seed", str(seed), "--protocol", str(protocol))
         room = parts.enter_context(_part("room", cell, "--data", str(place), *brought, log=folder))
         control = parts.enter_context(_control(place / "room.sock"))
         joined = ("--data", str(folder), "--room", str(place))

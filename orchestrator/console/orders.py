@@ -71,7 +71,7 @@ class Ordering:
                 containers.append(_bound(material.name, found))
         for kit in recipe.kits:
             if found := self._found(kit.name, *_wanted_kit(kit)):
-                kits.append(BoundKit.model_validate({"name": kit.name, "kit": found}))
+                kits.append(BoundKit.model_validate({"name": kit.name, "kit": str(found)}))
                 named = {"vessel": kit.vessel, "flush": kit.flush, "waste": kit.waste}
                 containers += [_bound(named[one], f"{found}/{one}") for one in INNER]
         units, places = self._units(recipe)
@@ -225,7 +225,7 @@ def next_batch(state: HostState) -> str:
 
 
 def _bound(name: str, container: str) -> BoundContainer:
-    return BoundContainer.model_validate({"name": name, "container": container})
+    return BoundContainer.model_validate({"name": name, "container": str(container)})
 
 
 def _wanted(material: Material, coi: str) -> tuple[str, _Fits, bool]:

@@ -32,8 +32,9 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "second_person": task.second_person,
                 "taken_by": task.taken_by,
                 "reported_by": task.reported_by,
-                "reported": _reported(name, task),
+                "reported": _reported(state, name, task),
                 "due": None if task.due is None else str(task.due),
+                "things": _things(state, task),
             }
             for name, task in state.tasks.items()
             if task.status not in ("done", "withdrawn")
@@ -43,6 +44,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "batch": scan.batch,
                 "path": scan.path,
                 "container": scan.container,
+                "name": _name(state, scan.batch, scan.container),
                 "place": scan.place,
                 "scanner": scan.scanner,
                 "since": str(scan.since),
@@ -54,13 +56,32 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _reported(name: str, task: TaskState) -> dict[str, str]:
-    """Return what the first person said, for the second one to verify.
+def _things(state: HostState, task: TaskState) -> dict[str, str]:
+    """Return what the recipe calls the things that a task's hand work is done on."""
+    things: list[str] = [*task.ask.get("containers", ()), task.ask.get("kit") or ""]
+    named = {one: _name(state, task.batch, one) for one in things}
+    return {one: name for one, name in named.items() if name}
+
+
+def _name(state: HostState, batch: str, thing: str) -> str:
+    """Return what a batch's recipe calls a container or a kit; empty if it has no word for it."""
+    known = state.batches.get(batch)
+    if known is None:
+        return ""
+    every = (*known.containers.items(), *known.kits.items())
+    return next((name for name, one in every if one == thing), "")
+
+
+def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:
+    """Return what was reported, by a person or of a phase, for another person to verify.
 
     Of an act in doubt the second one isn't told, and looks with their own eyes.
     """
     if name.endswith("/doubt"):
         return {}
+    if task.work == "verify":
+        phase = state.batches[task.batch].phases.get(task.path)
+        return {} if phase is None else dict(phase.report)
     choice = {"choice": task.choice} if task.choice else {}
     return {**choice, **task.values} if task.status == "reported" else {}
 
