@@ -274,6 +274,8 @@ class _Answering:
         self._asked = asked
         self._seen = seen
         self._as_json = as_json
+        self._is_new = False
+        """Nobody has done anything with it, so nobody can have seen it otherwise."""
 
     def answer(self, what: str) -> None:
         """Show or answer what is named."""
@@ -313,8 +315,8 @@ class _Answering:
         seen = self._seen
         if seen is None:
             seen = self._console.seen
-        if seen < 0:
-            seen = int(self._view["version"])
+            if seen < 0 or self._is_new:
+                seen = int(self._view["version"])
         given = self._console.give(command, seen=seen, **arguments)
         if self._as_json:
             say_json({"answered": told, "command": command, "event": given.seq})
@@ -363,6 +365,7 @@ class _Answering:
 
     def _task(self, task: Mapping[str, Any]) -> None:
         asked, name = self._asked, str(task["task"])
+        self._is_new = task["status"] == "offered" and not name.endswith(DOUBT)
         is_asking = asked.is_silent and sys.stdin.isatty() and not self._as_json
         if asked.is_silent:
             self._show(task)

@@ -15,7 +15,7 @@ import typer
 from orchestrator.cli.at_console import As, AtConsole, at_console, names_of
 from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
 from orchestrator.cli.passwords import PasswordFile
-from orchestrator.cli.printing import in_columns, say, say_json
+from orchestrator.cli.printing import say, say_json
 from orchestrator.cli.recipes import written_recipe
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 
@@ -68,12 +68,11 @@ def _list(console: AtConsole, *, as_json: bool) -> None:
         say("No recipe is on file. `cellwright approve FILE` submits one.")
     else:
         names = names_of(console)
-        rows = [("RECIPE", "DOCUMENT", "VERSION", "SIGNED")]
-        rows += [
-            (one["recipe"][:SHORT], one["document"], one["version"], _signed(one, names))
-            for one in on_file
-        ]
-        say(in_columns(rows))
+        for one in on_file:
+            say(f"{one['recipe'][:SHORT]}  {one['document']} version {one['version']}")
+            say(f"  {one['title']}")
+            for what, who in one["signers"].items():
+                say(f"  {what} by {names.get(who, who)}")
 
 
 def _signed(one: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -120,7 +119,8 @@ def _sign(console: AtConsole, file: Path, reason: str, *, as_json: bool) -> None
             }
         )
         return
-    say(f"{named} is {meaning} by {names_of(console)[signers[meaning]]}. {_due(meaning, file)}")
+    say(f"{named} is {meaning} by {names_of(console)[signers[meaning]]}.")
+    say(_due(meaning, file))
 
 
 def _due(meaning: str, file: Path) -> str:

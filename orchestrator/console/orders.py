@@ -151,11 +151,13 @@ class Ordering:
         return f"{name!r}: {wanted} isn't on file"
 
     def _holds(self, name: str) -> str:
+        """Return what a person compares with the thing: its lot and date, or its kind."""
         one = self.state.containers[name]
-        volume = f", {Volume.of_base(one.volume_nl)}" if one.volume_nl else ""
         lot = self.state.lots.get(one.lot)
-        until = f", lot {one.lot} until {str(lot.expires)[:10]}" if lot is not None else ""
-        return f"{one.material}{volume}{until}"
+        until = one.material
+        if lot is not None:
+            until = f"lot {one.lot} until {str(lot.expires)[:10]}"
+        return f"{Volume.of_base(one.volume_nl)}, {until}" if one.volume_nl else until
 
     def _units(self, recipe: Recipe) -> tuple[list[BoundUnit], list[BoundPlace]]:
         """Return the cell's units for the recipe's roles, and free places that last a batch."""

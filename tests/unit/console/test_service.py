@@ -542,7 +542,13 @@ def test_at_the_end_waiting_ends_and_a_command_that_was_begun_is_carried_out(pat
 
 def test_the_application_describes_what_it_takes() -> None:
     described = make_app(ToyConsole(), login=toy_login).openapi()
-    assert set(described["paths"]) == {"/give", "/health", "/login", "/view/{name}"}
+    assert set(described["paths"]) == {
+        "/give",
+        "/health",
+        "/login",
+        "/logout",
+        "/view/{name}",
+    }
     schema = described["paths"]["/give"]["post"]["requestBody"]["content"]["application/json"]
     assert schema["schema"]["additionalProperties"] is False
 
