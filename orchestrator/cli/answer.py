@@ -312,16 +312,18 @@ class _Answering:
         )
 
     def _give(self, command: str, told: str, **arguments: Any) -> None:
-        seen = self._seen
-        if seen is None:
-            seen = self._console.seen
-            if seen < 0 or self._is_new:
-                seen = int(self._view["version"])
-        given = self._console.give(command, seen=seen, **arguments)
+        given = self._console.give(command, seen=self._rests_on(), **arguments)
         if self._as_json:
             say_json({"answered": told, "command": command, "event": given.seq})
             return
         say(f"{_DID[command]} {told}")
+
+    def _rests_on(self) -> int:
+        """Return the version of what this person decides on."""
+        if self._seen is not None:
+            return self._seen
+        seen = self._console.seen
+        return int(self._view["version"]) if seen < 0 or self._is_new else seen
 
     def _command_batch(self, batch: str) -> None:
         asked = self._asked
@@ -398,7 +400,8 @@ class _Answering:
         values = dict(asked.enter)
         if asked.room is not None:
             if task["status"] == "offered":
-                self._console.give("take_task", seen=int(self._view["version"]), task=name)
+                taken = self._console.give("take_task", seen=self._rests_on(), task=name)
+                self._seen = taken.seq  # what this person has just done to it is known to them
             values = {**work_in(asked.room, task["ask"], by=self._me()), **values}
         self._give("report_task", name, task=name, values=values)
 
@@ -484,7 +487,8 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
         yield "  Answer with --verify, if you are another person than who did it."
     elif task["work"] == "do":
         names = "".join(f' --enter "{name}=..."' for name in ask.get("report", []))
-        yield f"  Take it with --take; report it with --done{names}."
+        take = "Take it with --take; report" if task["status"] == "offered" else "Report"
+        yield f"  {take} it with --done{names}."
     else:
         for entry in ask.get("entries", []):
             yield f'  Enter --enter "{entry["name"]}=..."{_between(entry)}.'
