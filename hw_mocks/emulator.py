@@ -25,6 +25,9 @@ class Moment(StrEnum):
     MOVING = "moving"  # halfway through the motion
     ENDED = "ended"  # the motion is over, nothing was said of it
     REPLYING = "replying"  # just before a reply leaves
+    HEARD = (
+        "heard"  # bytes of the host came, whatever they ask; noted by the wire, not by emulators
+    )
 
 
 class OnMoment(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from hw_mocks.emulator import Moment, OnMoment
 from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
@@ -66,6 +67,9 @@ SCAN_S: Final = 15.0
 """How long a person takes to find and scan a label. Assumed."""
 
 
+HANDS: Final = "hands"
+"""What people's hands are called where an instrument is named."""
+
 STAY: Final = re.compile(r"\bfor the next (?P<hours>\d+) h\b")
 """How a question asks people whether they stay."""
 
@@ -101,6 +105,7 @@ class Technician:
     crew: set[str] = field(default_factory=set[str])
     """What somebody scans just now, and who has a hand in which phase; shared by all."""
     is_on_duty: Callable[[float], bool] = lambda _: True
+    on_moment: OnMoment | None = None
     _requests: int = 0
     _version: int = -1
     _at_a_box: set[str] = field(default_factory=set[str])
@@ -229,6 +234,9 @@ class Technician:
         if task["status"] == "offered":
             await self._give("take_task", task=name)
         act = task["ask"]
+        work_s = HAND_WORK_S[act["work"]] + BOX_RUNS_S.get(act["work"], 0.0)
+        self._moment(Moment.ARRIVED, act)
+        asyncio.get_running_loop().call_later(work_s / 2, self._moment, Moment.MOVING, act)
         await asyncio.sleep(HAND_WORK_S[act["work"]])
         if act["work"] in BOX_RUNS_S:
             self._at_a_box.add(name)
@@ -253,7 +261,12 @@ class Technician:
         except ImpossibleError as cannot:
             await self._give("report_task", task=name, declined=str(cannot))
             return
+        self._moment(Moment.ENDED, act)
         await self._give("report_task", task=name, values=values)
+
+    def _moment(self, moment: Moment, act: Mapping[str, Any]) -> None:
+        if self.on_moment is not None:
+            self.on_moment(HANDS, moment, str(act["work"]))
 
     async def _answer(self, task: Mapping[str, Any]) -> None:
         if task["status"] == "offered":

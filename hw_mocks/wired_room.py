@@ -18,6 +18,8 @@ it was refused:
     work        act, by       a person does a task's hand work, its ``ask``; what to report
     scan        scan, by      a person scans what the view ``work`` says is awaited
     kill_at     equipment, moment, count, pid   SIGKILL the process at that moment from now
+                hears           with the moment ``heard``: the text that the host's bytes bear
+                after_s         so much later by the room's time
     terminal    console       where people find their screen; a daemon says this of itself
 
 A kill is taken only from the process that started this room, and only for another process
@@ -48,11 +50,12 @@ from typing import Any, Final, Protocol, cast
 
 from devices.transport.pseudo_terminal import PseudoTerminal, open_pty
 from devices.transport.tcp import TcpServer, serve_tcp
-from hw_mocks.emulator import Emulator, Moment, Planted
+from devices.transport.transport import Direction
+from hw_mocks.emulator import Emulator, Moment, OnMoment, Planted
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.room import Room
 from hw_mocks.serial_scanner import SerialScanner
-from hw_mocks.technicians import GONE, Slips, Technician
+from hw_mocks.technicians import GONE, HANDS, Slips, Technician
 from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console, Given
@@ -62,6 +65,7 @@ from orchestrator.kernel.errors import (
     ProcessError,
     RefusedError,
 )
+from orchestrator.kernel.identifiers import CommandId
 from orchestrator.kernel.quantities import Duration
 from orchestrator.virtual_time import ClockAuthority
 
@@ -157,6 +161,7 @@ class Crew:
         open_terminal: Callable[[Path], Terminal],
         slips: Slips,
         tasks: asyncio.TaskGroup,
+        on_moment: OnMoment,
     ) -> None:
         self._hands = hands
         self._open_terminal = open_terminal
@@ -178,6 +183,7 @@ class Crew:
                 slips=slips,
                 crew=scanning,
                 is_on_duty=hand.is_on_duty,
+                on_moment=on_moment,
             )
             for hand in hands
         ]
@@ -210,12 +216,23 @@ class Crew:
             await self._terminal.aclose()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kill:
+    """A process that is ended when a moment has passed so many times more."""
+
     equipment: str
     moment: Moment
-    passing: int
+    passings: int
     pid: int
+    hears: bytes
+    after_s: float
+
+    def is_due(self, equipment: str, moment: Moment, said: bytes) -> bool:
+        """Take note of a moment; return whether it is the one that was waited for."""
+        if (equipment, moment) != (self.equipment, self.moment) or self.hears not in said:
+            return False
+        self.passings -= 1
+        return self.passings == 0
 
 
 class WiredRoom:
@@ -248,7 +265,7 @@ class WiredRoom:
             "scan": self._scan,
         }
         for emulator in self.emulators.values():
-            emulator.on_moment = self._note
+            emulator.on_moment = self.note
 
     @property
     def wires(self) -> dict[str, str]:
@@ -270,11 +287,13 @@ class WiredRoom:
             left_over.unlink()
         for name, emulator in self.emulators.items():
             if emulator.model in TCP_MODELS:
-                server = await serve_tcp(0, emulator.serve, group=self._tasks, name=name)
+                server = await serve_tcp(
+                    0, emulator.serve, group=self._tasks, name=name, recorder=self._hear
+                )
                 self._servers.append(server)
                 (wires / f"{name}.tcp").write_text(f"{server.port}\n", "ascii")
             else:
-                line = open_pty(wires / name, name=name)
+                line = open_pty(wires / name, name=name, recorder=self._hear)
                 self._ports.append(line)
                 self._tasks.create_task(emulator.serve(line), name=f"{name} on its line")
 
@@ -410,44 +429,60 @@ class WiredRoom:
     # Kills ----------------------------------------------------------------------------------
 
     def _kill_at(self, request: Mapping[str, Any], asks: int) -> dict[str, Any]:
-        emulator = self._emulator(request)
+        equipment = _text(request, "equipment")
+        if equipment != HANDS:
+            equipment = self._emulator(request).equipment
         pid, count = request.get("pid"), request.get("count", 1)
         if not isinstance(pid, int) or not isinstance(count, int) or count < 1:
             raise _refused("kill_at", "pid and count must be whole numbers, count at least 1")
+        after_s = request.get("after_s", 0)
+        if not isinstance(after_s, int | float) or not 0 <= after_s < 1e9:
+            raise _refused("kill_at", "after_s must be a number that isn't negative")
         try:
             moment = Moment(_text(request, "moment"))
         except ValueError as unknown:
             raise _refused("kill_at", f"{unknown}; known: {', '.join(Moment)}") from unknown
+        hears = _text(request, "hears") if moment is Moment.HEARD else ""
         if asks != os.getppid() or pid == os.getpid() or _parent_of(pid) != asks:
             raise _refused(
                 "kill_at", "only the process that started the room may name one that it started"
             )
-        passing = self._passed[emulator.equipment, moment] + count
-        self._kills.append(_Kill(emulator.equipment, moment, passing, pid))
-        return {"armed": f"{emulator.equipment} {moment}", "pid": pid}
+        self._kills.append(_Kill(equipment, moment, count, pid, hears.encode(), after_s))
+        return {"armed": f"{equipment} {moment}", "pid": pid}
 
-    def _note(self, equipment: str, moment: Moment, request: str) -> None:
+    def note(self, equipment: str, moment: Moment, request: str) -> None:
+        """Take note of a moment of an instrument, or of people's hands."""
         self._passed[equipment, moment] += 1
-        now = self._passed[equipment, moment]
-        due = [
-            kill
-            for kill in self._kills
-            if (kill.equipment, kill.moment, kill.passing) == (equipment, moment, now)
-        ]
-        for kill in due:
+        self._look_for_kills(equipment, moment, request, b"")
+
+    def _hear(self, line: str, way: Direction, data: bytes, trigger: CommandId | None) -> None:
+        """Take note of what the host says on a line, be it an acting request or not."""
+        del trigger
+        if way is Direction.RECEIVED:
+            self._look_for_kills(line, Moment.HEARD, data.decode("ascii", "replace"), data)
+
+    def _look_for_kills(self, equipment: str, moment: Moment, request: str, said: bytes) -> None:
+        for kill in [one for one in self._kills if one.is_due(equipment, moment, said)]:
             self._kills.remove(kill)
-            if _parent_of(kill.pid) != os.getppid():
-                continue  # it has ended, and the number may be another's by now
-            os.kill(kill.pid, signal.SIGKILL)
-            self._killed.append(
-                {
-                    "pid": kill.pid,
-                    "equipment": equipment,
-                    "moment": moment.value,
-                    "request": request,
-                    "at_s": self.world.now(),
-                }
-            )
+            if kill.after_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(kill.after_s, self._kill, kill, request)
+            else:
+                self._kill(kill, request)
+
+    def _kill(self, kill: _Kill, request: str) -> None:
+        if _parent_of(kill.pid) != os.getppid():
+            return  # it has ended, and the number may be another's by now
+        os.kill(kill.pid, signal.SIGKILL)
+        self._killed.append(
+            {
+                "pid": kill.pid,
+                "equipment": kill.equipment,
+                "moment": kill.moment.value,
+                "request": request,
+                "at_s": self.world.now(),
+            }
+        )
 
 
 @asynccontextmanager
@@ -487,6 +522,7 @@ async def wired_room(
                 open_terminal=open_terminal,
                 slips=slips or Slips(),
                 tasks=tasks,
+                on_moment=wired.note,
             )
             await wired.connect()
             server = await _listening(folder / CONTROL, wired.talk)

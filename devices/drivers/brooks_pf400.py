@@ -32,7 +32,8 @@ tray's width or don't. Where they don't agree, a person looks.
 
 Power is switched on, and the arm is homed, only as a preparation of an act, never on
 connecting: the lost homing is what shows that the controller restarted. Power is never
-switched off here.
+switched off here. An attempt that begins with an arm that isn't homed homes it and ends:
+it triggers nothing, so that nothing need be told of it from a position that wasn't known.
 
 Unconfirmed: see the sheet. If PickPlate keeps its connection from answering, as
 ``waitForEom`` does, a halt on it comes late: the emergency stop is hardware.
@@ -49,7 +50,7 @@ from pydantic import Field, model_validator
 
 from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
 from devices.interfaces.container_transport import GripperHolds, PickContainer, PlaceContainer
-from devices.interfaces.driver import DeviceIdentity, Settled, Standing
+from devices.interfaces.driver import DeviceIdentity, MadeReadyError, Settled, Standing
 from devices.sheets.sheet import sheet_of
 from devices.transport.conversation import Conversation, NoReplyError, lines
 from devices.transport.transport import LineClosedError
@@ -85,13 +86,14 @@ SHEET: Final = "brooks_pf400"
 _ON_AND_ATTACHED: Final = 21
 _READY_TO_ATTACH: Final = 20
 _WAITS_FOR_ENABLE: Final = (6, 7)
+_HOMING: Final = 28
 _STATES: Final = {
     3: "its power is going off",
     4: "its power is off after a fault",
     5: "its power is off and a fault must be cleared",
     15: "the emergency stop is down",
     16: "it runs its safety diagnostics",
-    28: "it is homing",
+    _HOMING: "it is homing",
 }
 _REFUSED_AT_REST: Final = {-1009, -1021, -2805, -2851, -2852}
 """Errors that come before any motion: not attached, not homed, unknown command or station."""
@@ -192,6 +194,7 @@ class BrooksPf400:
             **{f"joint_{number + 1}": tolerance for number in range(_JOINTS)},
         }
         self._mode_set = False
+        self._shown_unhomed = False  # since it was last made ready
 
     @property
     def equipment(self) -> EquipmentId:
@@ -214,7 +217,9 @@ class BrooksPf400:
 
     async def standing(self) -> Standing:
         """Return joints and gripper; of an arm that isn't homed neither can be told."""
-        return _standing(await self._posture())
+        posture = await self._posture()
+        self._shown_unhomed = self._shown_unhomed or not posture.homed
+        return _standing(posture)
 
     async def prepare(self, act: Act) -> None:
         """Power, attach and home the arm where needed, and load station, grip and profile.
@@ -225,12 +230,20 @@ class BrooksPf400:
             LimitRefusedError: The place isn't taught. Nothing was written.
             InterlockRefusedError: Emergency stop, fault or power stand against it.
                 Nothing moved.
+            MadeReadyError: It was shown not to be homed, and is now. No container moved.
             RefusedError: The gripper holds something before a pick, or nothing before a
                 placement. Nothing moved.
             OutcomeUnknownError: No answer. No container moved.
         """
         asked, station = self._mine(act)
         await self._make_ready(asked)
+        if self._shown_unhomed:
+            self._shown_unhomed = False
+            raise MadeReadyError(
+                self._what(asked),
+                why="the arm wasn't homed, and has been homed",
+                do_next="Begin anew, from where it stands now",
+            )
         posture = await self._posture()
         if posture.holds is isinstance(asked, PickContainer):
             raise RefusedError(
@@ -364,13 +377,11 @@ class BrooksPf400:
         posture: Posture,
     ) -> EffectReport:
         """Return what an arm at rest says of one act."""
-        if not posture.homed:
-            if before.witness:
-                return CannotTell(why="the arm was homed and isn't: its controller restarted")
-            return CannotTell(why="the arm isn't homed, so that its position says nothing")
-        told = _told(posture)
         if not before.witness:
-            return CannotTell(why=f"it wasn't homed before; now {told}")
+            return NothingDone(why="the arm wasn't homed before: it was to be homed, no more")
+        if not posture.homed:
+            return CannotTell(why="the arm was homed and isn't: its controller restarted")
+        told = _told(posture)
         was = tuple(float(before.values[f"joint_{n + 1}"]) for n in range(_JOINTS))
         held = before.values["holds"] == "yes"
         if posture.holds is held and self._is_same(was, posture.joints, self._position_error):
@@ -392,7 +403,7 @@ class BrooksPf400:
         return AllDone(effect=_effect(posture))
 
     async def _make_ready(self, asked: PickContainer | PlaceContainer) -> None:
-        state = await self._number(b"sysState")
+        state = await self._state_when_homed()
         if state in _STATES:
             raise self._not_ready(asked, _STATES[state])
         if state not in (_ON_AND_ATTACHED, _READY_TO_ATTACH):
@@ -414,6 +425,16 @@ class BrooksPf400:
         state = await self._number(b"sysState")
         if state != _ON_AND_ATTACHED:
             raise self._not_ready(asked, f"its state is {state}, not {_ON_AND_ATTACHED}")
+
+    async def _state_when_homed(self) -> int:
+        """Return the state of the arm, waiting for a homing that is under way to end."""
+        waited_s = 0.0
+        state = await self._number(b"sysState")
+        while state == _HOMING and waited_s < self._home_within.to(second):
+            await asyncio.sleep(self._still_after_s)
+            waited_s += self._still_after_s
+            state = await self._number(b"sysState")
+        return state
 
     async def _posture(self) -> Posture:
         if not await self._is_homed():

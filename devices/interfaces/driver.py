@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from orchestrator.kernel.acts import Act, EffectReport, Facts, Quieten, Reading
+from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import CommandId, EquipmentId
 
@@ -45,6 +46,15 @@ class Settled(Frozen):
 
     report: EffectReport
     standing: Standing
+
+
+class MadeReadyError(RefusedError):
+    """The instrument was made ready, which hides what it showed before. Nothing was begun.
+
+    The next attempt begins from what it shows now.
+    """
+
+    code = "refused.made-ready"
 
 
 class Driver(Protocol):
@@ -90,6 +100,8 @@ class Driver(Protocol):
 
         Raises:
             LimitRefusedError: The device can't or may not do this. Nothing moved.
+            MadeReadyError: It had to be made ready first, after which what it showed before
+                tells nothing. It is ready for the next attempt.
             OutcomeUnknownError: No answer. Nothing of the material moved.
         """
         ...

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from chain_of_identity.gate import ProvenContainer
-from devices.interfaces.driver import Driver, Settled, Standing
+from devices.interfaces.driver import Driver, MadeReadyError, Settled, Standing
 from devices.interfaces.valves import InterlockInput
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.control import UnitControl
@@ -118,11 +118,12 @@ class Actor:
             module = core.cell.config.module(unit.name, act.capability, act.part)
             lock = core.lock_of(module.equipment)
         driver = core.drivers[module.equipment]
-        looked_at = 0  # attempts that a person has seen do nothing
+        looked_at = len(_attempts(batch, phase.path, number))
+        """Attempts whose fruitlessness is explained: seen by a person, or interrupted."""
         async with lock:
             while True:
                 word = batch.phases[phase.path].words.get(number)
-                attempts = word.attempts if word is not None else []
+                attempts = _attempts(batch, phase.path, number)
                 if attempts and attempts[-1].verdict in ("open", "uncertain"):
                     await self._reconcile(phase, driver, act, attempts[-1])
                     continue
@@ -130,14 +131,16 @@ class Actor:
                 if rest is None:
                     return _total(act, attempts)
                 await phase.safe_point()
-                here = [one for one in attempts[looked_at:] if one.intended > core.state.last_start]
-                if _fruitless(here):  # what a restart cut off tells nothing of the instrument
+                if _fruitless(attempts[looked_at:]):
                     await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
                     looked_at = len(attempts)
                     continue
-                await self._attempt(
-                    phase, number, batch, unit, module, driver, act, asked, rest, proven, word
-                )
+                try:
+                    await self._attempt(
+                        phase, number, batch, unit, module, driver, act, asked, rest, proven, word
+                    )
+                except MadeReadyError:
+                    looked_at = len(_attempts(batch, phase.path, number))
 
     async def _attempt(
         self,
@@ -225,7 +228,12 @@ class Actor:
         before: Standing,
         evidence: Facts,
     ) -> None:
-        """Prepare, trigger and settle one attempt, and record how it ended."""
+        """Prepare, trigger and settle one attempt, and record how it ended.
+
+        Raises:
+            MadeReadyError: It triggered nothing; the next attempt begins from what the
+                instrument shows now.
+        """
         core = self._core
 
         control = phase.control
@@ -249,6 +257,10 @@ class Actor:
                         return
                     triggered = True
                     await driver.trigger(act, command)
+                except MadeReadyError as ready:
+                    shown = await driver.standing()
+                    await self._settle(phase, command, NothingDone(why=ready.why), shown, evidence)
+                    raise
                 except (RefusedError, FailedError) as failed:
                     await core.record(
                         phase.batch,
@@ -263,6 +275,8 @@ class Actor:
         except (asyncio.CancelledError, IntegrityError):
             if triggered:
                 await self._quieten_at_the_end(driver, act)
+            raise
+        except MadeReadyError:
             raise
         except ProcessError:
             return  # whatever failed, the trigger was written: the next look reconciles it
@@ -459,6 +473,12 @@ class Actor:
                 InterlockInput(unit=unit.name, part=name)
             )
         return found
+
+
+def _attempts(batch: BatchState, path: PhasePath, number: int) -> list[AttemptState]:
+    """Return the attempts of one word of a phase until now."""
+    word = batch.phases[path].words.get(number)
+    return word.attempts if word is not None else []
 
 
 def _told_to_wait(control: UnitControl) -> bool:

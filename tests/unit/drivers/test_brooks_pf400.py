@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from devices.drivers.brooks_pf400 import BrooksPf400, Settings
 from devices.interfaces.container_transport import GripperHolds, PickContainer, PlaceContainer
-from devices.interfaces.driver import Standing
+from devices.interfaces.driver import MadeReadyError, Standing
 from devices.transport.transport import Transport
 from orchestrator.kernel.acts import AllDone, CannotTell, NothingDone, OnInterruption, Quieten
 from orchestrator.kernel.errors import (
@@ -218,10 +218,55 @@ def test_an_arm_after_power_up_is_powered_homed_unattached_and_attached() -> Non
         await arm.identify()
         assert await arm.standing() == Standing(values={})
         assert "HomeAll_IfNoPlate" not in paper.names
-        await arm.prepare(PICK)
+        with pytest.raises(MadeReadyError):
+            await arm.prepare(PICK)
+        assert "locXyz" not in paper.names
         names = [request for request in paper.written if request.split()[0] in (b"hp", b"attach")]
         assert names == [b"hp 1 20\n", b"attach\n", b"attach 1\n"]
         assert paper.names.index("HomeAll_IfNoPlate") < paper.written.index(b"attach 1\n")
+        assert (await arm.standing()).witness == "homed"
+        await arm.prepare(PICK)
+        assert "locXyz" in paper.names
+
+    with_arm(paper, story)
+
+
+@pytest.mark.parametrize("homed", [0, 1])
+def test_an_attempt_that_began_unhomed_did_nothing_however_the_arm_stands(homed: int) -> None:
+    paper = PaperArm()
+    paper.homed = homed
+
+    async def story(arm: BrooksPf400) -> None:
+        settled = await arm.effect_of(PICK, FIRST, Standing(values={}))
+        assert isinstance(settled.report, NothingDone)
+
+    with_arm(paper, story)
+
+
+def test_an_arm_homed_by_somebody_since_its_standing_was_read_begins_anew() -> None:
+    paper = PaperArm()
+    paper.homed = 0
+
+    async def story(arm: BrooksPf400) -> None:
+        assert (await arm.standing()).witness == ""
+        paper.homed = 1
+        with pytest.raises(MadeReadyError):
+            await arm.prepare(PICK)
+        assert "PickPlate" not in paper.names
+
+    with_arm(paper, story)
+
+
+def test_a_homing_under_way_is_waited_for() -> None:
+    paper = PaperArm()
+    paper.state = 28
+
+    async def story(arm: BrooksPf400) -> None:
+        going = asyncio.ensure_future(arm.prepare(PICK))
+        await asyncio.sleep(5)
+        assert not going.done()
+        paper.state = 21
+        await going
 
     with_arm(paper, story)
 
