@@ -3,7 +3,7 @@
 Method: as ``test_identity.py``, over all of them. The cases are cut into parts of at most
 some minutes; what came of a case is written down at once, under a digest of the source, so
 that a proof that was interrupted goes on where it stopped, and one of other source begins
-anew. The last test of the file prints the table.
+anew. The last part that is run tells the table of all contacts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from orchestrator.recipe.model import Step
+from tests.release_proof import KEPT, source, tell
 from tests.simulation.two_patients import (
     CAR_T,
     MSC,
@@ -34,22 +34,8 @@ from tests.simulation.two_patients import (
 
 pytestmark = pytest.mark.release_proof
 
-ROOT: Final = Path(__file__).parents[2]
-KEPT: Final = ROOT / "build" / "release-proof" / "identity"
-SOURCE: Final = ("chain_of_identity", "devices", "hw_mocks", "orchestrator", "protocols")
 CASES_A_PART: Final = 60
 WITHIN_S: Final = 600
-
-
-@cache
-def source() -> str:
-    """Return the digest of all that a case's outcome rests on."""
-    total = hashlib.sha256()
-    files = [one for folder in SOURCE for one in sorted((ROOT / folder).rglob("*"))]
-    for one in (*files, ROOT / "tests" / "simulation" / "two_patients.py"):
-        if one.suffix in (".py", ".toml"):
-            total.update(one.relative_to(ROOT).as_posix().encode() + b"\0" + one.read_bytes())
-    return total.hexdigest()[:16]
 
 
 def every_case() -> list[Case]:
@@ -65,7 +51,7 @@ def parts() -> Iterator[Any]:
 
 def kept_at(case: Case, *, checked: bool) -> Path:
     name = hashlib.sha256(f"{case.path} {case}".encode()).hexdigest()[:16]
-    return KEPT / source() / f"{name}-{'checked' if checked else 'unchecked'}.json"
+    return KEPT / source() / "identity" / f"{name}-{'checked' if checked else 'unchecked'}.json"
 
 
 def outcome_of(case: Case, *, checked: bool, folder: Path) -> dict[str, Any]:
@@ -112,15 +98,14 @@ def test_every_slip_at_every_contact(checked: bool, at: int, tmp_path: Path) -> 
         if not checked and lets_cells_pass(case):
             shown = outcome["mixed"]
             wrong += [] if shown else [f"{outcome['case']}: no cells went wrong, unchecked"]
+    tell_all()
     assert wrong == []
 
 
-@pytest.mark.timeout(WITHIN_S)
-def test_the_table_of_all_contacts() -> None:
-    """Print the count of contacts, of cases, and of what was refused, found, or let through."""
-    for protocol in (CAR_T, MSC):
-        print(f"{protocol}: {len(list(contacts(protocol)))} contacts")
+def tell_all() -> None:
+    """Keep, for the table, what all cases that were run until now came to."""
     rows: Counter[tuple[str, str, str]] = Counter()
+    let_through: list[str] = []
     missing = 0
     for case in every_case():
         for checked in (True, False):
@@ -130,9 +115,21 @@ def test_the_table_of_all_contacts() -> None:
                 continue
             outcome = json.loads(kept.read_text())
             rows[phase_kind(case), case.slip, _came_to(outcome, checked=checked)] += 1
-    for (kind, slip, came_to), count in sorted(rows.items()):
-        print(f"{kind:24} {slip:12} {came_to:44} {count:4}")
-    print(f"{rows.total()} runs of {2 * len(every_case())}; {missing} not run yet")
+            if checked and gap_of(case) is None:
+                let_through += outcome["wrong"]
+    tell(
+        "identity",
+        {
+            "contacts": [f"{one}: {len(list(contacts(one)))}" for one in (CAR_T, MSC)],
+            "runs": rows.total(),
+            "not_run_yet": missing,
+            "let_through": let_through,
+            "each": [
+                f"{kind:24} {slip:12} {came_to:44} {count:4}"
+                for (kind, slip, came_to), count in sorted(rows.items())
+            ],
+        },
+    )
 
 
 def _came_to(outcome: dict[str, Any], *, checked: bool) -> str:

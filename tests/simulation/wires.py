@@ -71,10 +71,11 @@ class RoomProcess:
 
 
 @contextmanager
-def a_room(folder: Path) -> Generator[RoomProcess]:
-    """Run the thin path's room while the block runs."""
+def a_room(folder: Path, *command: str) -> Generator[RoomProcess]:
+    """Run a room while the block runs: the thin path's, or what ``command`` begins."""
     folder.mkdir(mode=0o700)
-    with _process("-m", "tests.simulation.thin_room", str(folder)) as process:
+    begun = command or ("-m", "tests.simulation.thin_room", str(folder))
+    with _process(*begun) as process:
         assert process.stdout is not None
         if not process.stdout.readline():
             raise AssertionError(process.communicate()[1])
@@ -87,9 +88,15 @@ def a_room(folder: Path) -> Generator[RoomProcess]:
 
 
 @contextmanager
-def a_daemon(data: Path, room: Path, *options: str) -> Generator[subprocess.Popen[str]]:
+def a_daemon(
+    data: Path,
+    room: Path,
+    *options: str,
+    cell: Path = CELL,
+    module: str = "orchestrator.cli.main",
+) -> Generator[subprocess.Popen[str]]:
     """Run ``cellwright serve`` on a room; ``options`` are the interpreter's."""
-    serve = ("-m", "orchestrator.cli.main", "serve", str(CELL), "--json")
+    serve = ("-m", module, "serve", str(cell), "--json")
     with _process(*options, *serve, "--data", str(data), "--room", str(room)) as process:
         yield process
 
@@ -152,8 +159,8 @@ def put_on_file(data: Path) -> None:
     run_in_virtual_time(write(), start=USUAL_START)
 
 
-def journal_of(data: Path) -> Iterator[Recorded[AnyEvent]]:
-    return read_events(data / "journal.sqlite", EVENTS)
+def journal_of(data: Path, *, from_seq: int = 1) -> Iterator[Recorded[AnyEvent]]:
+    return read_events(data / "journal.sqlite", EVENTS, from_seq=from_seq)
 
 
 def wait_for_the_end(data: Path, process: subprocess.Popen[str]) -> bool:
