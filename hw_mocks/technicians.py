@@ -497,7 +497,8 @@ def what_was_done(
             asked_s = Duration.read(act["at_speed"]).to(second)
             spun_s = sum(one.amount for one in found if one.kind == "spun")
             return ("all", act["at_speed"]) if spun_s >= 0.98 * asked_s else ("nothing", "")
-        case "ramp_segment":
-            return ("all", "1") if found else ("nothing", "")
+        case "set_valves":
+            opened = [one.opened for one in world.stations.values() if one.valves == equipment]
+            return ("all", "1") if opened == [set(act["open"])] else ("nothing", "")
         case _:
             return ("all", "1") if found else ("nothing", "")
