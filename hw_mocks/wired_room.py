@@ -31,6 +31,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -471,9 +472,8 @@ class WiredRoom:
                 self._kill(kill, request)
 
     def _kill(self, kill: _Kill, request: str) -> None:
-        if _parent_of(kill.pid) != os.getppid():
-            return  # it has ended, and the number may be another's by now
-        os.kill(kill.pid, signal.SIGKILL)
+        if not _ended(kill.pid):
+            return
         self._killed.append(
             {
                 "pid": kill.pid,
@@ -603,6 +603,25 @@ def _process_at_other_end(writer: asyncio.StreamWriter) -> int:
     told = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     pid, _, _ = _PEER.unpack(told)
     return pid
+
+
+def _ended(pid: int) -> bool:
+    """End a process, and return when it is dead and has hung up; False if it isn't ours to end.
+
+    The room's own time stands still meanwhile: it doesn't go on by what the dead one had planned.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _parent_of(pid) != os.getppid():
+            return False  # it has ended, and the number may be another's by now
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [])
+    finally:
+        os.close(process)
+    return True
 
 
 def _parent_of(pid: int) -> int:

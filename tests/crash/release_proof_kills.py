@@ -38,7 +38,7 @@ RUNS: Final = {
     2: (
         Kill("P1", "arriving", 5, 20),
         Kill("R1", "arriving", 1, 0),  # its homing
-        Kill("R1", "arrived", 1, 0),
+        Kill("R1", "heard", 1, 0, hears="PickPlate"),
         Kill("R1", "ended", 2, 600, after_s=3600),  # the culture grows
         Kill("C1", "arriving", 1, 300),  # its homing
     ),
