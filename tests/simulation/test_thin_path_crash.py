@@ -15,6 +15,8 @@ import pytest
 
 from hw_mocks.emulator import Moment
 from orchestrator.engine.engine import Engine
+from orchestrator.journal.events import AnyEvent, AttemptIntended, AttemptSettled, StateChanged
+from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
@@ -26,7 +28,9 @@ DEAD_S = (0.0, 20.0, 3600.0)
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
 
 
-async def _run_until(cell: EmulatedCell, *, at_event: int = 0, at_moment: str = "") -> int:
+async def _run_until(
+    cell: EmulatedCell, *, at_event: int = 0, at_moment: str = "", at_intent_of: str = ""
+) -> int:
     """Run an engine till it dies or its batch has ended; return how many events it knows."""
     died = asyncio.get_running_loop().create_future()
 
@@ -40,7 +44,13 @@ async def _run_until(cell: EmulatedCell, *, at_event: int = 0, at_moment: str = 
         if engine.core.state.seq >= at_event > 0:
             die()
 
-        engine.core.listeners.append(lambda recorded: die() if recorded.seq == at_event else None)
+        def listen(recorded: Recorded[AnyEvent]) -> None:
+            event = recorded.event
+            is_intent = isinstance(event, AttemptIntended) and event.equipment == at_intent_of
+            if recorded.seq == at_event or is_intent:
+                die()
+
+        engine.core.listeners.append(listen)
         for emulator in cell.room.emulators.values():
             emulator.on_moment = lambda equipment, moment, request: (
                 die() if f"{equipment} {moment}" == at_moment else None
@@ -126,6 +136,24 @@ def test_dying_at_a_moment_of_an_instrument_moves_every_millilitre_once(
     tmp_path: Path, moment: str, dead_s: float
 ) -> None:
     run_in_virtual_time(_one(tmp_path / "run", at_moment=moment, dead_s=dead_s))
+
+
+@pytest.mark.requirement("PRC-09")
+def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with thin_cell(tmp_path) as cell:
+            for _ in range(4):
+                await _run_until(cell, at_intent_of="P1")
+            async with cell.engine() as engine:
+                await _go_to_the_end(engine)
+                assert engine.core.state.batches[BATCH].status == "complete"
+                events = [one.event for one in engine.core.journal.events()]
+            _assert_moved_once(cell, "at four intents in turn")
+        verdicts = [one.verdict for one in events if isinstance(one, AttemptSettled)]
+        assert verdicts.count("nothing") == 4
+        assert not any(isinstance(one, StateChanged) and one.trigger == "hold" for one in events)
+
+    run_in_virtual_time(story())
 
 
 async def _count(folder: Path) -> int:

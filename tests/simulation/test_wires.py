@@ -108,6 +108,11 @@ def test_a_room_is_asked_line_by_line_and_refuses_in_words(tmp_path: Path) -> No
             ({"do": "advance", "seconds": -1}, "isn't negative"),
             ({"do": "kill_at", "equipment": "P1", "moment": "noon", "pid": 1}, "known: arriving"),
             ({"do": "kill_at", "equipment": "P1", "moment": "ended", "pid": 1}, "that it started"),
+            ({"do": "kill_at", "equipment": "P1", "moment": "heard", "pid": 1}, "it lacks hears"),
+            (
+                {"do": "kill_at", "equipment": "hands", "moment": "ended", "pid": 1, "after_s": -1},
+                "isn't negative",
+            ),
         )
         for request, why in refused:
             assert why in room.ask(**request)["error"]["why"]
