@@ -41,7 +41,7 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "fold_without_activation": "below 1",
         "engineered_share_without_vector": "0",
         "fold_without_feeds": "30 % less at least",
-        "fold_with_a_day_at_34_degC": "less",
+        "fold_with_a_day_at_34_degC": "fewer cells",
         "doubling_time_h_perfused": "22 at most",
     },
     "forty on forty cells": {

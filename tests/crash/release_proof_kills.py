@@ -106,7 +106,9 @@ def test_the_kills_fell_where_they_must_and_held_no_more_than_they_may(tmp_path:
             "dead_times": _counted(dead),
             "holds": sum(len(kill["holds"]) for kill in kills),
             "holds_that_no_row_allows": unjustified,
-            "each_kill": [told(kill) for kill in kills],
+            "each_kill": [
+                f"run {ran['seed']}  {told(kill)}" for ran in runs for kill in ran["kills"]
+            ],
         },
     )
     assert len(kills) == KILLS
