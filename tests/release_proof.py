@@ -37,13 +37,18 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
     "culture, run A": {"fold": "68 within 10 %", "engineered": "4.5e9 within 10 %"},
     "culture, run B": {"fold": "71 within 10 %", "engineered": "3.6e9 within 10 %"},
     "culture, all donors": {"donors": "100", "median_fold": "42 to 72"},
-    "culture, with something": {
+    "culture, with something left out": {
         "fold_without_activation": "below 1",
-        "engineered_share_without_vector": "0",
+        "engineered_without_vector": "0 %",
         "fold_without_feeds": "30 % less at least",
-        "fold_with_a_day_at_34_degC": "fewer cells",
-        "doubling_time_h_perfused": "22 at most",
+        "fold_without_a_warm_day": "2 % less at least",
     },
+    "culture, marrow": {
+        "cells_whole": "6.6e8 within 25 %",
+        "days_whole": "20 to 23",
+        "cells_without_exchange": "fewer",
+    },
+    "culture, perfused": {"doubling_time_h": "22 at most"},
     "forty on forty cells": {
         "complete": "40",
         "repeated": "0",
