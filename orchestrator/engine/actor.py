@@ -255,6 +255,7 @@ class Actor:
                         why = "a hold or a stop came before it was begun"
                         await self._settle(phase, command, NothingDone(why=why), before, evidence)
                         return
+                    await core.refuse_if_latched()
                     triggered = True
                     await driver.trigger(act, command)
                 except MadeReadyError as ready:
@@ -273,7 +274,7 @@ class Actor:
                 settled = await driver.settle(act, command, before)
             after = await self._evidence(act, unit)
         except (asyncio.CancelledError, IntegrityError):
-            if triggered:
+            if triggered and core.journal.latched is None:  # else the latch quiets it
                 await self._quieten_at_the_end(driver, act)
             raise
         except MadeReadyError:

@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from devices.interfaces.driver import Driver
 from orchestrator.engine.fold import fold
 from orchestrator.engine.state import HostState
+from orchestrator.journal.checkpoints import Checkpoint, StateStatement
 from orchestrator.journal.events import HOST, AnyEvent
 from orchestrator.journal.journal import Journal, Recorded
+from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.instants import Clock, Instant
 from orchestrator.kernel.quantities import Duration
 from orchestrator.process_cell.config import LoadedCell
@@ -55,6 +57,8 @@ class Core:
     tasks: asyncio.TaskGroup
     can_be_suspended: bool
     bells: Bells = field(default_factory=Bells)
+    at_rest: asyncio.Event | None = None
+    """Set when all has come to rest after the journal latched; None before a start."""
     locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
     listeners: list[Callable[[Recorded[AnyEvent]], None]] = field(
         default_factory=list[Callable[[Recorded[AnyEvent]], None]]
@@ -76,9 +80,40 @@ class Core:
 
     async def record(self, stream: str, *events: AnyEvent) -> int:
         """Make events durable; return the first one's number."""
-        if len(events) == 1:
-            return await self.journal.append(stream, events[0])
-        return (await self.journal.append_all(stream, events)).start
+        try:
+            if len(events) == 1:
+                return await self.journal.append(stream, events[0])
+            return (await self.journal.append_all(stream, events)).start
+        except JournalLatchedError:
+            await self._rest()
+            raise
+
+    async def checkpoint(self, state: Callable[[], StateStatement] | None = None) -> Checkpoint:
+        """Sign what is durable; see ``Journal.checkpoint``."""
+        try:
+            return await self.journal.checkpoint(state)
+        except JournalLatchedError:
+            await self._rest()
+            raise
+
+    async def refuse_if_latched(self) -> None:
+        """Go on only while events can be recorded.
+
+        Raises:
+            JournalLatchedError: They can't; all has come to rest.
+        """
+        if self.journal.latched is not None:
+            await self._rest()
+            raise JournalLatchedError(
+                "go on",
+                why=self.journal.latched,
+                do_next="Repair the disk and start the daemon again",
+            )
+
+    async def _rest(self) -> None:
+        """Return when what may act was brought to rest: the lines are needed until then."""
+        if self.at_rest is not None:
+            await self.at_rest.wait()
 
     async def record_for_host(self, *events: AnyEvent) -> int:
         """Make events of the host durable."""

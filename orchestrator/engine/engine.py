@@ -20,6 +20,7 @@ from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
 from orchestrator.engine.holds import Holds
 from orchestrator.engine.keeping import StateKeeper, Traces
+from orchestrator.engine.latch import Latch
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
@@ -127,11 +128,15 @@ class Engine:
         self.watches = Watches(self.core, self._traces)
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._admissions: dict[str, asyncio.Task[None]] = {}
+        self.latch = Latch(self.core, self._all_that_runs)
 
     async def start(self) -> None:
         """Begin, or begin again after whatever ended the last run."""
         core = self.core
         load_phase_kinds()  # a tenth of a second, that no batch should wait for
+        self.latch.arm()
+        for driver in core.drivers.values():
+            core.tasks.create_task(driver.run())
         await core.record_for_host(
             HostStarted(
                 version=VERSION,
@@ -139,8 +144,6 @@ class Engine:
                 synchronised=core.clock.synchronised(),
             )
         )
-        for driver in core.drivers.values():
-            core.tasks.create_task(driver.run())
         for command in tuple(core.state.attempts):
             await self._quieten(command)
         for equipment in sorted(core.drivers):
@@ -163,6 +166,10 @@ class Engine:
         await self._traces.close()
         await self.core.record_for_host(HostStopped())
         await self._keeper.save()
+
+    def _all_that_runs(self) -> Iterator[asyncio.Task[None]]:
+        yield from self._runs.values()
+        yield from self._admissions.values()
 
     async def make_batch(self, made: BatchMade) -> None:
         """Bind a recipe to a therapy event, containers and equipment."""
@@ -316,7 +323,7 @@ class Engine:
     async def phase_ended(self, batch: BatchId, path: PhasePath) -> None:
         """Sign a checkpoint: what was done till here is anchored."""
         del batch, path
-        await self.core.journal.checkpoint()
+        await self.core.checkpoint()
 
     async def watch_idle_equipment(self) -> None:
         """Ask idle instruments, for ever, whether somebody acted on them."""

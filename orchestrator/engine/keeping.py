@@ -137,7 +137,7 @@ class StateKeeper:
             )
             return kept[-1]
 
-        await self._core.journal.checkpoint(lambda: now().statement())
+        await self._core.checkpoint(lambda: now().statement())
         save_state(self._path, kept[-1])
         self._saved_at = kept[-1].seq
         self._save_each = max(SAVE_EACH, len(kept[-1].state) // BYTES_FOR_EACH_EVENT)

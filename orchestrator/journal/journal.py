@@ -325,6 +325,7 @@ class Journal(Generic[E]):
         self._latched: str | None = None
         self._closed = False
         self._listeners: list[Callable[[Sequence[Recorded[E]]], None]] = []
+        self._at_latch: list[Callable[[], None]] = []
         self._rows: list[Row] = []
         self._recorded: list[Recorded[E]] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -381,6 +382,12 @@ class Journal(Generic[E]):
         raised in the event loop.
         """
         self._listeners.append(listener)
+
+    def at_latch(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called when the journal latches; at once if it has."""
+        self._at_latch.append(told)
+        if self._latched is not None:
+            told()
 
     async def append(self, stream: str, event: E) -> int:
         """Return the event's number once it is durable.
@@ -451,6 +458,8 @@ class Journal(Generic[E]):
         for waiting in asked:
             if not waiting.done() and not waiting.get_loop().is_closed():
                 waiting.set_exception(self._latched_error())
+        for told in self._at_latch:
+            told()
 
     def close(self) -> None:
         """Make durable what was appended, and leave the file to others.

@@ -24,7 +24,7 @@ from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.fold import fold
 from orchestrator.engine.keeping import resumed_state
 from orchestrator.journal.checkpoints import Signer
-from orchestrator.journal.events import EVENTS, AlarmRaised, AnyEvent
+from orchestrator.journal.events import EVENTS, HOST, AlarmRaised, AnyEvent, JournalLatched
 from orchestrator.journal.journal import Journal, Recorded
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import (
@@ -143,7 +143,13 @@ def _opened(data: Path, host: HostId, clock: Clock) -> tuple[Journal[AnyEvent], 
     signer = Signer.stored(data, host, os.urandom)
     state, tree = resumed_state(data, signer.public, VERSION)
     journal = Journal(
-        data / "journal.sqlite", EVENTS, clock=clock, host=host, signer=signer, tree=tree
+        data / "journal.sqlite",
+        EVENTS,
+        clock=clock,
+        host=host,
+        signer=signer,
+        tree=tree,
+        last_words=lambda why: (HOST, JournalLatched(why=why)),
     )
     for recorded in journal.events(state.seq + 1):  # another daemon's last, until its lock fell
         fold(state, recorded)

@@ -273,6 +273,7 @@ class EmulatedCell:
 
     def sever(self, engine: Engine) -> None:
         """Cut every wire and the journal at once, as a death does."""
+        engine.latch.disarm()
         engine.core.journal.latch("the software died")
         for line in self._lines:
             line.sever()
