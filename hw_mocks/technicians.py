@@ -500,5 +500,14 @@ def what_was_done(
         case "set_valves":
             opened = [one.opened for one in world.stations.values() if one.valves == equipment]
             return ("all", "1") if opened == [set(act["open"])] else ("nothing", "")
+        case "ramp_segment":
+            return ("all", "1") if found else ("nothing", "")
+        case "hand_act":
+            thing = act["containers"][0] if act["containers"] else ""
+            by_hand = any(
+                one.at_to_s >= since_s and not one.consequence and thing in one.things
+                for one in world.ledger
+            )
+            return ("all", "1") if by_hand else ("nothing", "")
         case _:
             return ("all", "1") if found else ("nothing", "")

@@ -3,7 +3,8 @@
 There is no wire. The trigger is the offer, the read-back is the task's own record, and
 the evidence is what the person reports and, where the act asks for it, what a second
 person verifies. What was offered before the software died still stands on the board
-after it, so an interrupted act is settled by its report like any other.
+after it, so an interrupted act is settled by its report like any other. What was withdrawn
+before anybody took it is settled as nothing done.
 
 Follows design section 7.
 """
@@ -52,6 +53,11 @@ class Hands:
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
         del act, before
         answer = await self._board.reported(TaskId(str(command)))
+        if answer is None:
+            return Settled(
+                report=NothingDone(why="it was withdrawn before anybody took it"),
+                standing=_NOTHING_TO_SHOW,
+            )
         detail = {**answer.values, "performed_by": str(answer.by)}
         if answer.verified_by is not None:
             detail["verified_by"] = str(answer.verified_by)

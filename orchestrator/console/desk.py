@@ -322,7 +322,8 @@ class Desk:
         )
 
     async def _report_task(self, user: UserId, arguments: dict[str, Any]) -> int:
-        name, task = self._task(arguments, "offered", "taken")
+        name, task = self._reportable(arguments)
+        is_late = task.status == "withdrawn"
         if task.taken_by and task.taken_by != user:
             raise RefusedError(
                 f"report task {name}",
@@ -342,6 +343,12 @@ class Desk:
         if not declined:
             _refuse_incomplete(name, task, values, choice)
             _refuse_label(name, task, values, self._state)
+        if is_late and (declined or choice == NOT_DONE):
+            raise RefusedError(
+                f"report task {name}",
+                why="it was withdrawn",
+                do_next="Do nothing: nobody asks for it any more",
+            )
         seq = await self._core.record_for_host(
             TaskReported(
                 task=name,
@@ -354,6 +361,8 @@ class Desk:
         )
         if declined and task.work != "do":
             await self._hold_the_asker(task, declined, user)
+        if is_late:
+            await self._engine.reported_late(name)
         return seq
 
     async def _hold_the_asker(self, task: TaskState, why: str, user: UserId) -> None:
@@ -365,6 +374,18 @@ class Desk:
             if task.path.startswith(f"{control.path}/"):
                 with suppress(RefusedError):  # it is held, or ends, already
                     await holds.command(batch, control, "hold", f"declined to answer: {why}", user)
+
+    def _reportable(self, arguments: dict[str, Any]) -> tuple[TaskId, TaskState]:
+        """Return the task that a report is for: of the newest attempt, if it is hand work.
+
+        Hand work that was withdrawn while somebody was at it may still be reported.
+        """
+        named = TaskId(str(arguments["task"]))
+        known = self._state.tasks.get(named)
+        if known is None or known.status != "withdrawn" or known.work != "do":
+            return self._task(arguments, "offered", "taken")
+        newest = self._engine.board.newest(named)
+        return self._task({"task": newest, "seen": -1}, "offered", "taken", "withdrawn")
 
     async def _verify_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._task(arguments, "reported", "offered", "taken")

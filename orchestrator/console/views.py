@@ -31,6 +31,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "evidence": task.evidence,
                 "second_person": task.second_person,
                 "taken_by": task.taken_by,
+                "recalled": task.recalled,
                 "reported_by": task.reported_by,
                 "reported": _reported(state, name, task),
                 "due": None if task.due is None else str(task.due),

@@ -130,6 +130,10 @@ class Actor:
                 rest = _rest(act, attempts)
                 if rest is None:
                     return _total(act, attempts)
+                if phase.control.waits:
+                    await phase.safe_point()  # a person lets it go on, and may have found more
+                    looked_at = len(attempts)
+                    continue
                 await phase.safe_point()
                 if _fruitless(attempts[looked_at:]):
                     await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")

@@ -28,8 +28,10 @@ from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import HostState
 from orchestrator.engine.tasks import Board
 from orchestrator.engine.watches import Watches
+from orchestrator.engine.words import doubt_offered
 from orchestrator.journal.events import (
     AnyEvent,
+    AttemptReopened,
     BatchBroken,
     BatchMade,
     BatchMended,
@@ -49,7 +51,7 @@ from orchestrator.kernel.errors import (
     RecipeRefusedError,
     RefusedError,
 )
-from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath
+from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath, TaskId
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import minute
 from orchestrator.process_cell.config import LoadedCell
@@ -346,6 +348,38 @@ class Engine:
         for control in self.holds.controls(batch):
             if path.startswith(f"{control.path}/"):
                 await self.holds.let_go_on(batch, control, why)
+
+    async def reported_late(self, task: TaskId) -> None:
+        """Look at hand work that a person reports though it had been withdrawn.
+
+        Where it was settled as not done, two people decide what was: a physical act is
+        neither lost nor asked for a second time.
+        """
+        core = self.core
+        attempt = await self.board.settlement(task)
+        if attempt is None or attempt.verdict != "nothing":
+            await self.alarms.raise_alarm(
+                f"late report {task}",
+                tier="alarm",
+                cause=f"{task} was reported after it had been withdrawn and done anew",
+                consequence="It may have been done twice",
+                action="Look at the material together with who reported it",
+                batch=BatchId(core.state.tasks[task].batch),
+            )
+            return
+        batch, path, number = self.board.place_of(task)
+        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        why = "a person reports it as done, and it had been withdrawn"
+        await core.record(
+            batch,
+            AttemptReopened(
+                batch=batch, path=path, word=number, command=CommandId(attempt.command), why=why
+            ),
+            doubt_offered(batch, path, attempt, act, why, now=core.clock.utc()),
+        )
+        for control in self.holds.controls(batch):
+            if path.startswith(f"{control.path}/"):
+                await self.holds.hold(batch, control, why, f"doubt {attempt.command}")
 
     async def look_for_outside_acts(self, equipment: EquipmentId) -> None:
         """Compare what a device shows with what it showed when last settled."""

@@ -389,6 +389,14 @@ def _attempt_uncertain(state: HostState, at: Recorded[Any], event: ev.AttemptUnc
         _occupancy_unknown(state, at, attempt.act)
 
 
+def _attempt_reopened(state: HostState, at: Recorded[Any], event: ev.AttemptReopened) -> None:
+    del at
+    attempt = state.batches[event.batch].phases[event.path].words[event.word].attempts[-1]
+    attempt.verdict = "uncertain"
+    attempt.why = event.why
+    state.attempts[event.command] = (event.batch, event.path, event.word)
+
+
 def _seen(state: HostState, at: Recorded[Any], event: ev.Seen) -> None:
     words = state.batches[event.batch].phases[event.path].words
     words[event.word] = WordState(event.reading, {"value": event.value}, at.at)
@@ -525,6 +533,11 @@ def _task_withdrawn(state: HostState, at: Recorded[Any], event: ev.TaskWithdrawn
     task.status = "withdrawn"
 
 
+def _task_recalled(state: HostState, at: Recorded[Any], event: ev.TaskRecalled) -> None:
+    del at  # a report that rests on the view before it still counts
+    state.tasks[event.task].recalled = event.why
+
+
 def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) -> None:
     state.waiters[_place_in_run(event.batch, event.path)] = WaiterState(
         event.batch, event.path, list(event.resources), at.at, event.least_time_left
@@ -653,6 +666,7 @@ _STEPS: Final = cast(
         "attempt_reconciled": _attempt_reconciled,
         "attempt_failed": _attempt_failed,
         "attempt_uncertain": _attempt_uncertain,
+        "attempt_reopened": _attempt_reopened,
         "seen": _seen,
         "scan_awaited": _scan_awaited,
         "identity_proven": _identity_proven,
@@ -664,6 +678,7 @@ _STEPS: Final = cast(
         "task_verified": _task_verified,
         "task_reopened": _task_reopened,
         "task_withdrawn": _task_withdrawn,
+        "task_recalled": _task_recalled,
         "lease_wanted": _lease_wanted,
         "lease_withdrawn": _lease_withdrawn,
         "lease_granted": _lease_granted,

@@ -8,15 +8,23 @@ answer to a doubt takes away that doubt alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, Final
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
 from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
-from orchestrator.engine.state import ProcedureState
-from orchestrator.journal.events import StateChanged, TaskWithdrawn
+from orchestrator.engine.state import ProcedureState, TaskState
+from orchestrator.journal.events import (
+    AnyEvent,
+    StateChanged,
+    TaskOffered,
+    TaskRecalled,
+    TaskReported,
+    TaskWithdrawn,
+)
+from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.errors import IllegalTransitionError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, PhasePath, TaskId, UserId
 
@@ -39,6 +47,10 @@ _ENDING = (PhaseState.STOPPING, PhaseState.STOPPED, PhaseState.ABORTING, PhaseSt
 _ENDED = (PhaseState.COMPLETE, PhaseState.STOPPED, PhaseState.ABORTED)
 
 
+_TO_AN_END: Final = ("stop", "abort")
+_TO_REST: Final = ("hold", "pause", *_TO_AN_END)
+"""Commands on which nobody may begin anything any more, hands included."""
+
 _DECIDED: Final = "decided"
 """A reason to stay still that lasts from people's decision to the restart's record."""
 
@@ -54,6 +66,7 @@ class Holds:
         self._spawn = spawn
         self._controls: dict[tuple[str, str], UnitControl] = {}
         self._arriving: set[tuple[str, str]] = set()
+        core.listeners.append(self._look_at_hand_work)
 
     def control_of(self, batch: str, unit_procedure: str) -> UnitControl:
         """Return the switch of a unit procedure, set as its record says."""
@@ -89,6 +102,8 @@ class Holds:
         """Begin a unit procedure, or go on with it where the record has come to."""
         if self.state_of(batch, control.path) is PhaseState.IDLE:
             await self._report(batch, control.path, "start")
+        if control.waits:  # what was offered as the software died
+            await self._recall_hand_work(batch, control)
         await self._unit_arrived(batch, control)
         if self.state_of(batch, control.path) in _AT_REST and not control.reasons:
             # the answer to its doubt was the last that the record has
@@ -207,7 +222,6 @@ class Holds:
         await self._trigger(batch, control, trigger, why, by, BY_PERSON)
         if trigger in ("stop", "abort"):
             control.stop(why)
-            await self._withdraw_tasks(batch, control.path, why)
 
     async def let_go_on(self, batch: BatchId, control: UnitControl, why: str) -> None:
         """Take away the doubts that people have decided; go on if nothing else holds it."""
@@ -296,6 +310,8 @@ class Holds:
                 if _belongs(path, control.path) and (phase.state, trigger) in LEADS_TO
                 if phase.state not in _ENDED
             ),
+            *(self._hand_work(batch, control.path, why) if trigger in _TO_REST else ()),
+            *(self._questions(batch, control.path, why) if trigger in _TO_AN_END else ()),
         )
         control.ring()
         await self._unit_arrived(batch, control)
@@ -323,22 +339,59 @@ class Holds:
             batch, StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why)
         )
 
-    async def _withdraw_tasks(self, batch: BatchId, unit_procedure: str, why: str) -> None:
-        """Withdraw what people needn't answer any more.
+    def _hand_work(
+        self, batch: str, unit_procedure: str, why: str
+    ) -> list[TaskWithdrawn | TaskRecalled]:
+        """Return what ends hand work that nobody has begun, and asks who has.
 
-        A doubt must still be decided, and hand work is an act: it ends by its report.
+        What a person has in hand can't be undone by a screen: they say whether it was done.
         """
-        gone = [
-            TaskWithdrawn(task=TaskId(name), why=why or "it was stopped")
-            for name, task in self._core.state.tasks.items()
-            if task.batch == batch
-            and _belongs(task.path, unit_procedure)
-            and task.status not in ("done", "withdrawn")
-            and task.work in ("enter", "decide")
-            and not name.endswith("/doubt")
+        found: list[TaskWithdrawn | TaskRecalled] = []
+        for name, task in self._tasks_of(batch, unit_procedure):
+            if task.work != "do":
+                continue
+            if task.status == "offered":
+                found.append(TaskWithdrawn(task=name, why=why or "its unit procedure rests"))
+            elif task.status == "taken" and not task.recalled:
+                found.append(TaskRecalled(task=name, why=why or "its unit procedure rests"))
+        return found
+
+    def _questions(self, batch: str, unit_procedure: str, why: str) -> list[TaskWithdrawn]:
+        """Return what withdraws the questions that needn't be answered any more.
+
+        A doubt must still be decided.
+        """
+        return [
+            TaskWithdrawn(task=name, why=why or "it was stopped")
+            for name, task in self._tasks_of(batch, unit_procedure)
+            if task.work in ("enter", "decide") and not name.endswith("/doubt")
         ]
-        if gone:
-            await self._core.record(batch, *gone)
+
+    def _tasks_of(self, batch: str, unit_procedure: str) -> Iterator[tuple[TaskId, TaskState]]:
+        for name, task in self._core.state.tasks.items():
+            is_open = task.status not in ("done", "withdrawn")
+            if is_open and task.batch == batch and _belongs(task.path, unit_procedure):
+                yield TaskId(name), task
+
+    async def _recall_hand_work(self, batch: BatchId, control: UnitControl) -> None:
+        events = self._hand_work(batch, control.path, next(iter(control.reasons.values()), ""))
+        if control.waits and events:
+            await self._core.record(batch, *events)
+
+    def _look_at_hand_work(self, recorded: Recorded[AnyEvent]) -> None:
+        """Withdraw hand work that was offered, or handed back, while its unit procedure rests."""
+        event = recorded.event
+        if not (
+            (isinstance(event, TaskOffered) and event.work == "do")
+            or (isinstance(event, TaskReported) and event.declined)
+        ):
+            return
+        task = self._core.state.tasks[event.task]
+        for (batch, path), control in self._controls.items():
+            if batch == task.batch and control.waits and _belongs(task.path, path):
+                self._spawn(
+                    partial(self._recall_hand_work, BatchId(batch), control), f"rest of {path}"
+                )
 
 
 def _belongs(path: str, unit_procedure: str) -> bool:

@@ -186,6 +186,8 @@ class TaskState:
     values: Texts = field(default_factory=dict)
     choice: str = ""
     signature: dict[str, Any] | None = None
+    recalled: str = ""
+    """Why the person who has it is asked whether it was done; empty while nobody asks."""
     changed: int = 0
     """The task's last event: a command that rests on an older view is refused."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.engine.core import Core
-from orchestrator.engine.state import TaskState
+from orchestrator.engine.state import AttemptState, TaskState, WordState
 from orchestrator.journal.events import TaskOffered
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.quantities import Duration
@@ -38,12 +38,14 @@ class Board:
             ),
         )
 
-    async def reported(self, task: TaskId) -> Answer:
+    async def reported(self, task: TaskId) -> Answer | None:
         tasks = self._core.state.tasks
         await self._core.bells.until(
             f"task {task}", lambda: tasks[task].status in ("done", "withdrawn")
         )
         done = tasks[task]
+        if done.status == "withdrawn":
+            return None
         return Answer(
             values=done.values,
             choice=done.choice,
@@ -53,6 +55,39 @@ class Board:
 
     def was_offered(self, task: TaskId) -> bool:
         return task in self._core.state.tasks
+
+    def newest(self, task: TaskId) -> TaskId:
+        """Return the task of the newest attempt at the same hand work."""
+        word = self._word_of(task)
+        return task if word is None else TaskId(str(word.attempts[-1].command))
+
+    async def settlement(self, task: TaskId) -> AttemptState | None:
+        """Return the attempt that a task is the trigger of, once it isn't open any more."""
+        word = self._word_of(task)
+        if word is None:
+            return None
+        attempt = next(one for one in word.attempts if one.command == task)
+        await self._core.bells.until("news", lambda: attempt.verdict != "open")
+        return attempt
+
+    def place_of(self, task: TaskId) -> tuple[BatchId, PhasePath, int]:
+        """Return where in a batch's walk the act of hand work stands."""
+        known = self._core.state.tasks[task]
+        words = self._core.state.batches[known.batch].phases[known.path].words
+        number = next(
+            number
+            for number, word in words.items()
+            if any(one.command == task for one in word.attempts)
+        )
+        return BatchId(known.batch), PhasePath(known.path), number
+
+    def _word_of(self, task: TaskId) -> WordState | None:
+        """Return the word of a task's act; None once its phase has ended."""
+        try:
+            batch, path, number = self.place_of(task)
+        except (KeyError, StopIteration):
+            return None
+        return self._core.state.batches[batch].phases[path].words[number]
 
     def open_tasks(self) -> dict[str, TaskState]:
         """Return what people owe."""

@@ -259,24 +259,7 @@ class PhaseRun:
                 await self._engine.holds.arrived(self.batch, self.path)
             await self._core.record(
                 self.batch,
-                TaskOffered(
-                    task=task,
-                    batch=self.batch,
-                    path=self.path,
-                    word=None,
-                    work="decide",
-                    text=f"{act.kind} on {attempt.equipment} is in doubt: {why}. "
-                    "Look at the material and the instrument, then say what was done.",
-                    ask={
-                        **doubt_question(attempt, act, why).model_dump(mode="json"),
-                        "act": attempt.act,
-                        "equipment": attempt.equipment,
-                        "intended_at": str(attempt.intended_at),
-                    },
-                    evidence=_evidence_of(attempt),
-                    second_person=True,
-                    due=self._core.clock.utc() + DECIDE_WITHIN,
-                ),
+                doubt_offered(self.batch, self.path, attempt, act, why, now=self._core.clock.utc()),
             )
         # a stop doesn't end this wait: the batch can't end while an act is in doubt
         await self._core.bells.until(
@@ -609,6 +592,30 @@ def _named_place(unit: Unit, which: str) -> PlaceId:
             do_next="Add it to the file, and resume",
         )
     return found
+
+
+def doubt_offered(
+    batch: BatchId, path: PhasePath, attempt: AttemptState, act: Act, why: str, *, now: Instant
+) -> TaskOffered:
+    """Return the task in which two people say what an attempt in doubt did."""
+    return TaskOffered(
+        task=TaskId(f"{attempt.command}/doubt"),
+        batch=batch,
+        path=path,
+        word=None,
+        work="decide",
+        text=f"{act.kind} on {attempt.equipment} is in doubt: {why}. "
+        "Look at the material and the instrument, then say what was done.",
+        ask={
+            **doubt_question(attempt, act, why).model_dump(mode="json"),
+            "act": attempt.act,
+            "equipment": attempt.equipment,
+            "intended_at": str(attempt.intended_at),
+        },
+        evidence=_evidence_of(attempt),
+        second_person=True,
+        due=now + DECIDE_WITHIN,
+    )
 
 
 def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:

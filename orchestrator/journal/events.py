@@ -471,6 +471,17 @@ class AttemptReconciled(Frozen):
     signatures: tuple[Signed, ...]
 
 
+class AttemptReopened(Frozen):
+    """A settled attempt is in doubt again: a person says that it was done after all."""
+
+    kind: Literal["attempt_reopened"] = "attempt_reopened"
+    batch: BatchId
+    path: PhasePath
+    word: int
+    command: CommandId
+    why: str
+
+
 class ActRefused(Frozen):
     """Interlocks refused an act before its intent; all refusals are listed."""
 
@@ -633,6 +644,14 @@ class TaskWithdrawn(Frozen):
     why: str
 
 
+class TaskRecalled(Frozen):
+    """Its unit procedure is told to rest while a person has it in hand: was it done?"""
+
+    kind: Literal["task_recalled"] = "task_recalled"
+    task: TaskId
+    why: str
+
+
 # Sharing the cell, limits, alarms, deviations ------------------------------------------------
 
 
@@ -788,6 +807,7 @@ AnyEvent = Annotated[
     | AttemptFailed
     | AttemptUncertain
     | AttemptReconciled
+    | AttemptReopened
     | ActRefused
     | ActOverdue
     | Seen
@@ -802,6 +822,7 @@ AnyEvent = Annotated[
     | TaskVerified
     | TaskReopened
     | TaskWithdrawn
+    | TaskRecalled
     | LeaseWanted
     | LeaseWithdrawn
     | LeaseGranted

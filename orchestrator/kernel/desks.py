@@ -67,8 +67,11 @@ class TaskBoard(Protocol):
         """Make the offer durable and show it. May be called once for a task."""
         ...
 
-    async def reported(self, task: TaskId) -> Answer:
-        """Return what people reported, once it is reported and, where owed, verified."""
+    async def reported(self, task: TaskId) -> Answer | None:
+        """Return what people reported, once it is reported and, where owed, verified.
+
+        None: it was withdrawn before anybody took it, and nobody has reported it since.
+        """
         ...
 
     def was_offered(self, task: TaskId) -> bool:

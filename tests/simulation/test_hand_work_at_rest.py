@@ -1,0 +1,252 @@
+"""A hold or a stop comes while hands are asked for: what nobody has begun is withdrawn.
+
+The World is the judge: the bag is welded to the kit once, whoever had the weld in hand and
+whatever the screen said at that moment. What was done is neither lost nor asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hw_mocks.ledger_record import ledger_of
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.phase_state import PhaseState
+from orchestrator.engine.state import TaskState
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.quantities import mL
+from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.records.comparison import LedgerEffect, compare
+from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
+
+pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
+
+LONG_S = 200_000.0
+SOON_S = 1200.0
+"""Longer than two people together look away from their screens."""
+
+
+def _welds(cell: EmulatedCell) -> int:
+    return sum(1 for one in cell.world.ledger if one.kind == "joined" and BAG in one.things)
+
+
+def _hand_work(engine: Engine, status: str) -> dict[str, TaskState]:
+    return {
+        name: one
+        for name, one in engine.core.state.tasks.items()
+        if one.work == "do" and one.ask["work"] == "weld" and one.status == status
+    }
+
+
+def _state(engine: Engine) -> PhaseState:
+    return engine.holds.state_of(BATCH, "move")
+
+
+class _Room:
+    """The thin cell, with its weld offered, or taken, and not yet made."""
+
+    def __init__(self, cell: EmulatedCell, engine: Engine) -> None:
+        self.cell = cell
+        self.engine = engine
+
+    def send_people(self, *, to_work: bool) -> None:
+        for one in self.cell.technicians:
+            one.is_on_duty = lambda _: to_work
+
+    async def until(self, status: str) -> str:
+        await asyncio.wait_for(
+            self.engine.core.bells.until("news", lambda: bool(_hand_work(self.engine, status))),
+            LONG_S,
+        )
+        return next(iter(_hand_work(self.engine, status)))
+
+    async def command(self, name: str) -> None:
+        await self.cell.give("supervisor", name, batch=BATCH, why="a bell rings")
+
+    async def assert_it_ends_with_one_weld(self, how: str = "complete") -> None:
+        await asyncio.wait_for(self.engine.ended(BATCH), LONG_S)
+        assert self.engine.core.state.batches[BATCH].status == how
+        assert not self.engine.core.state.attempts
+        assert _welds(self.cell) == (1 if how == "complete" else 0)
+        if how == "complete":
+            vessel = self.cell.world.contents(f"{KIT}/vessel").volume_mL
+            assert vessel == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+        began = self.cell.technicians[0].room_began
+        effects = [LedgerEffect(**one) for one in ledger_of(self.cell.world)]
+        judged = compare(self.engine.core.journal.events(), effects, start=began)
+        assert (judged.repeated_acts, judged.lost_acts) == (0, 0), judged
+
+
+@asynccontextmanager
+async def _at_the_weld(folder: Path, *, taken: bool) -> AsyncGenerator[_Room]:
+    """Yield the cell as the weld is offered and nobody is there, or as somebody has it in hand."""
+    async with thin_cell(folder) as cell, cell.engine() as engine:
+        room = _Room(cell, engine)
+        for one in cell.technicians:
+            one.is_on_duty = lambda _: taken or not _hand_work(engine, "offered")
+        await begin(engine)
+        await room.until("taken" if taken else "offered")
+        if not taken:
+            room.send_people(to_work=False)
+        await asyncio.sleep(10)
+        yield room
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("command", ["hold", "pause"])
+def test_hand_work_that_nobody_took_is_withdrawn_and_offered_anew(
+    tmp_path: Path, command: str
+) -> None:
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            (task,) = _hand_work(room.engine, "offered")
+            await room.command(command)
+            await asyncio.sleep(1)
+            assert _state(room.engine) in (PhaseState.HELD, PhaseState.PAUSED)
+            assert list(_hand_work(room.engine, "withdrawn")) == [task]
+            with pytest.raises(RefusedError, match="withdrawn"):
+                await room.cell.give("day-1", "take_task", task=task)
+            room.send_people(to_work=True)
+            await asyncio.sleep(SOON_S)
+            assert _welds(room.cell) == 0, "somebody welded while it was held"
+            await room.command("restart" if command == "hold" else "resume")
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("command", ["stop", "abort"])
+def test_a_stop_ends_a_batch_whose_hand_work_nobody_took(tmp_path: Path, command: str) -> None:
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            await room.command(command)
+            await room.assert_it_ends_with_one_weld("stopped" if command == "stop" else "aborted")
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_who_has_it_in_hand_is_asked_whether_it_was_done(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=True) as room:
+            await room.command("hold")
+            await asyncio.sleep(1)
+            (task,) = _hand_work(room.engine, "taken").values()
+            assert task.recalled == "a bell rings"
+            assert _state(room.engine) is PhaseState.HOLDING
+            await asyncio.sleep(SOON_S)
+            assert _state(room.engine) is PhaseState.HELD
+            assert _welds(room.cell) == 1
+            await room.command("restart")
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("said", [{"choice": "not done"}, {"declined": "I let it be"}])
+def test_what_a_person_let_be_is_offered_anew(tmp_path: Path, said: dict[str, str]) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            room = _Room(cell, engine)
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+            await begin(engine)
+            task = await room.until("offered")
+            room.send_people(to_work=False)
+            await cell.give("day-1", "take_task", task=task)
+            await room.command("hold")
+            await cell.give("day-1", "report_task", task=task, **said)
+            if _hand_work(engine, "reported"):  # another person has to look, here too
+                await cell.give("supervisor", "verify_task", task=task)
+            await asyncio.sleep(1)
+            assert _state(engine) is PhaseState.HELD
+            room.send_people(to_work=True)
+            await asyncio.sleep(SOON_S)
+            assert _welds(cell) == 0
+            await room.command("restart")
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("at", ["the same moment", "while it is held", "after it was offered anew"])
+def test_a_weld_that_was_made_as_it_was_withdrawn_is_not_lost(tmp_path: Path, at: str) -> None:
+    """Somebody welds without having taken it, and says so when the screen has moved on."""
+
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            cell, engine = room.cell, room.engine
+            (task,) = _hand_work(engine, "offered")
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            await room.command("hold")
+            if at != "the same moment":
+                await asyncio.sleep(5)
+            if at == "after it was offered anew":
+                await room.command("restart")
+                await room.until("offered")
+            await cell.give("day-1", "report_task", task=task, values={"weld": "sound"})
+            room.send_people(to_work=True)
+            if at != "after it was offered anew":
+                await asyncio.sleep(SOON_S)
+                assert _state(engine) is PhaseState.HELD
+                await room.command("restart")
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_what_was_reported_late_is_decided_before_a_restart(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            cell = room.cell
+            (task,) = _hand_work(room.engine, "offered")
+            await room.command("hold")
+            await asyncio.sleep(5)
+            await cell.give("day-1", "report_task", task=task, values={"weld": "sound"})
+            with pytest.raises(RefusedError, match="doubt"):
+                await room.command("restart")
+            room.send_people(to_work=True)
+            await asyncio.sleep(SOON_S)
+            # the person was wrong: the World shows no weld, and two people said so
+            await room.command("restart")
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_hand_work_that_was_offered_as_the_software_died_in_a_hold_is_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                for one in cell.technicians:
+                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+                await begin(engine)
+                await room.until("offered")
+                room.send_people(to_work=False)
+                with monkeypatch.context() as dying:
+                    dying.setattr(engine.holds, "_hand_work", lambda *_: ())
+                    await room.command("hold")
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                await asyncio.sleep(5)
+                assert not _hand_work(engine, "offered")
+                assert _state(engine) is PhaseState.HELD
+                room.send_people(to_work=True)
+                await room.command("restart")
+                await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
