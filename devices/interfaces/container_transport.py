@@ -44,6 +44,9 @@ class PlaceContainer(Act):
     def places(self) -> tuple[PlaceId, ...]:
         return (self.place,)
 
+    def makes_safe(self) -> bool:
+        return True
+
 
 class GripperHolds(Reading):
     """Whether the gripper holds something: ``"yes"`` or ``"no"``."""

@@ -7,7 +7,7 @@ done?", its settlement is the report with evidence.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,10 @@ class Handwork(StrEnum):
     CLEAR_LINE = "clear_line"
 
 
+_MAKE_SAFE: Final = frozenset({Handwork.SEAL_OFF, Handwork.UNHANG, Handwork.UNLOAD_COUNTER})
+"""What parts a thing from where it is, or takes it off, and does nothing else to it."""
+
+
 class HandAct(Act):
     """One piece of hand work, offered to people as a Task.
 
@@ -63,3 +67,6 @@ class HandAct(Act):
 
     def places(self) -> tuple[PlaceId, ...]:
         return self.at
+
+    def makes_safe(self) -> bool:
+        return self.work in _MAKE_SAFE

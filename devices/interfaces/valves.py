@@ -27,6 +27,9 @@ class SetValves(Act):
     def touches(self) -> tuple[ContainerId, ...]:
         return (self.kit,)
 
+    def makes_safe(self) -> bool:
+        return not self.open
+
 
 class ValvesOpen(Reading):
     """The open valves, comma-separated in alphabetical order; empty text if none is."""

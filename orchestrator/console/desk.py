@@ -623,6 +623,14 @@ class Desk:
     async def _open_deviation(self, user: UserId, arguments: dict[str, Any]) -> int:
         batch = BatchId(str(arguments["batch"]))
         number = len(self._state.deviations) + 1
+        limit = str(arguments.get("limit", ""))
+        running = self._state.limits.get(limit)
+        if limit and (running is None or running.batch != batch):
+            raise RefusedError(
+                f"open a deviation for limit {limit}",
+                why=f"batch {batch} has no such limit",
+                do_next="Name one that is shown, or none",
+            )
         return await self._core.record(
             batch,
             DeviationOpened(
@@ -630,6 +638,7 @@ class Desk:
                 batch=batch,
                 path=None,
                 text=str(arguments["text"]),
+                limit=limit,
                 by=user,
             ),
         )

@@ -187,6 +187,7 @@ class Actor:
             evidence=evidence,
             inputs=inputs,
             now=core.clock.utc(),
+            clock=core.clock,
             cell=core.cell.config,
         )
         refused = refusals(permit)

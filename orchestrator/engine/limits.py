@@ -19,6 +19,7 @@ from orchestrator.engine.core import Core
 from orchestrator.engine.state import LimitState
 from orchestrator.journal.events import AlarmRaised, LimitDue, LimitEnded
 from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import Duration, Range, second
 
 UTC_ERROR: Final = 2 * second
@@ -64,22 +65,11 @@ class Limits:
 
     def elapsed(self, limit: LimitState) -> Range[Duration] | None:
         """Return how long a clock has run, at least and at most; None where nobody knows."""
-        core = self._core
-        if limit.boot == str(core.clock.boot()):
-            ran = Duration.of_base(core.clock.boottime().base - limit.started_boottime_ms)
-            return Range(lowest=ran, highest=ran)
-        if not (limit.synchronised and core.clock.synchronised()):
-            return None
-        ran = core.clock.utc() - limit.started_at
-        none = Duration.of_base(0)
-        return Range(lowest=max(none, ran - UTC_ERROR), highest=max(none, ran + UTC_ERROR))
+        return elapsed(limit, self._core.clock)
 
     def left(self, limit: LimitState) -> Duration:
         """Return how much of a maximum is surely left; none where nobody knows."""
-        ran = self.elapsed(limit)
-        if ran is None:
-            return Duration.of_base(0)
-        return Duration.read(limit.maximum) - ran.highest
+        return left(limit, self._core.clock)
 
     async def watch(self) -> None:
         """Sleep to the earliest due limit, for ever, and say when one runs out."""
@@ -120,3 +110,23 @@ class Limits:
                 batch=BatchId(limit.batch) if limit.batch else None,
             ),
         )
+
+
+def elapsed(limit: LimitState, clock: Clock) -> Range[Duration] | None:
+    """Return how long a limit's clock has run, at least and at most; None where nobody knows."""
+    if limit.boot == str(clock.boot()):
+        ran = Duration.of_base(clock.boottime().base - limit.started_boottime_ms)
+        return Range(lowest=ran, highest=ran)
+    if not (limit.synchronised and clock.synchronised()):
+        return None
+    ran = clock.utc() - limit.started_at
+    none = Duration.of_base(0)
+    return Range(lowest=max(none, ran - UTC_ERROR), highest=max(none, ran + UTC_ERROR))
+
+
+def left(limit: LimitState, clock: Clock) -> Duration:
+    """Return how much of a limit's maximum is surely left; none where nobody knows."""
+    ran = elapsed(limit, clock)
+    if ran is None:
+        return Duration.of_base(0)
+    return Duration.read(limit.maximum) - ran.highest

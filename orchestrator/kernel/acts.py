@@ -173,6 +173,14 @@ class Act(Frozen):
         """Return the places that this act uses."""
         return ()
 
+    def makes_safe(self) -> bool:
+        """Return whether this act only brings material to rest: shut, parted, set down.
+
+        Such an act is allowed when time has run out for the material: to refuse it would
+        leave a held batch joined to the station, or in the gripper, for ever.
+        """
+        return False
+
     def evidence(self) -> tuple[Reading, ...]:
         """Return the readings, of other instruments, that show whether it was done."""
         return ()

@@ -47,6 +47,10 @@ def _state(engine: Engine) -> PhaseState:
     return engine.holds.state_of(BATCH, "move")
 
 
+def _nothing(*_: object) -> tuple[()]:
+    return ()
+
+
 class _Room:
     """The thin cell, with its weld offered, or taken, and not yet made."""
 
@@ -238,7 +242,7 @@ def test_hand_work_that_was_offered_as_the_software_died_in_a_hold_is_withdrawn(
                 await room.until("offered")
                 room.send_people(to_work=False)
                 with monkeypatch.context() as dying:
-                    dying.setattr(engine.holds, "_hand_work", lambda *_: ())
+                    dying.setattr(engine.holds, "_hand_work", _nothing)
                     await room.command("hold")
             async with cell.engine() as engine:
                 room = _Room(cell, engine)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.limits import left
 
 
 def limits(permit: Permit) -> str | None:
-    """Refuse while a block-tier limit of this batch is overrun without a deviation."""
+    """Refuse while a block-tier limit of this batch is overrun without a deviation.
+
+    The limit's own clock decides, not whether somebody has taken note that it is due. What
+    makes the material safe is allowed.
+    """
+    if permit.act.makes_safe():
+        return None
     for name, limit in permit.state.limits.items():
-        if limit.due and limit.tier == "block" and limit.batch == permit.batch_name:
-            waived = any(
-                one.batch == permit.batch_name and name in one.text and one.closed_by
-                for one in permit.state.deviations.values()
-            )
-            if not waived:
-                return f"the limit {name} has run out ({limit.maximum}; {limit.source})"
+        if limit.tier != "block" or limit.batch != permit.batch_name or not limit.maximum:
+            continue
+        if left(limit, permit.clock).base <= 0 and not _is_waived(permit, name):
+            return f"the limit {name} has run out ({limit.maximum}; {limit.source})"
     return None
+
+
+def _is_waived(permit: Permit, name: str) -> bool:
+    """Return whether quality has closed a deviation that says it is for this limit."""
+    return any(
+        one.batch == permit.batch_name and one.limit == name and one.closed_by
+        for one in permit.state.deviations.values()
+    )

@@ -1,4 +1,4 @@
-"""A lot that is unknown, expired, short or in quarantine isn't used."""
+"""A lot that is unknown, expired, short or in quarantine isn't used; it may be parted from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def material(permit: Permit) -> str | None:
         container = permit.state.containers.get(name)
         if container is None:
             return f"{name} was never received"
-        unfit = _unfit(permit, name, container)
+        unfit = None if permit.act.makes_safe() else _unfit(permit, name, container)
         if unfit is not None:
             return unfit
     act = permit.act

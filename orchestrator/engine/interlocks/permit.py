@@ -9,7 +9,7 @@ from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.driver import Standing
 from orchestrator.engine.state import BatchState, HostState
 from orchestrator.kernel.acts import Act, Facts
-from orchestrator.kernel.instants import Instant
+from orchestrator.kernel.instants import Clock, Instant
 from orchestrator.process_cell.config import CellConfig, Module, Unit
 
 
@@ -33,6 +33,7 @@ class Permit:
     evidence: Facts
     inputs: Facts
     now: Instant
+    clock: Clock
     cell: CellConfig
 
 
