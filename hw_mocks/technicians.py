@@ -215,6 +215,8 @@ class Technician:
         await asyncio.sleep(LOOK_S)
         if _is_doubt(task):
             await self._reconcile(task)
+        elif _is_clearance(task):
+            await self._give("clear_line", task=task["task"])
         else:
             await self._give("verify_task", task=task["task"])
 
@@ -271,6 +273,10 @@ class Technician:
     async def _answer(self, task: Mapping[str, Any]) -> None:
         if task["status"] == "offered":
             await self._give("take_task", task=task["task"])
+        if _is_clearance(task):
+            await asyncio.sleep(HAND_WORK_S["clear_line"])
+            await self._give("clear_line", task=task["task"])
+            return
         await asyncio.sleep(LOOK_S)
         question = task["ask"]
         if _is_doubt(task):
@@ -455,6 +461,10 @@ def _urgency(task: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _is_doubt(task: Mapping[str, Any]) -> bool:
     return str(task["task"]).endswith("/doubt")
+
+
+def _is_clearance(task: Mapping[str, Any]) -> bool:
+    return str(task["task"]).endswith("/clear")
 
 
 def _usual(entry: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from chain_of_identity.pre_printed import read_applied
 from orchestrator.console.orders import why_unfit, why_unusable
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
+from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.state import AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
@@ -141,6 +142,7 @@ class Desk:
             "verify_task": self._verify_task,
             "answer_task": self._report_task,
             "reconcile": self._reconcile,
+            "clear_line": self._clear_line,
             "hold": self._move("hold"),
             "restart": self._move("restart"),
             "pause": self._move("pause"),
@@ -460,6 +462,39 @@ class Desk:
             await self._see(attempt.equipment, explained_by=command)
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
         return seq
+
+    async def _clear_line(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Free a unit: one person signs that nothing of its batch is left, another confirms it."""
+        name, task = self._task(arguments, "offered", "taken", "reported")
+        if not name.endswith(CLEARANCE):
+            raise RefusedError(f"clear {name}", why="it is no line clearance", do_next="Look again")
+        if task.status == "taken" and task.taken_by != user:
+            raise RefusedError(
+                f"clear {name}", why="another person has taken it", do_next="Wait for it"
+            )
+        released = cleared(task)
+        if task.status != "reported":
+            return await self._core.record_for_host(
+                TaskReported(
+                    task=name,
+                    by=user,
+                    signature=await self._sign(user, arguments, released, "performed"),
+                    request=arguments["request"],
+                )
+            )
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._state.people[user].roles,
+        )
+        first = Signed.model_validate(task.signature)
+        second = await self._sign(user, arguments, released, "verified")
+        return await self._core.record(
+            task.batch,
+            TaskVerified(task=name, by=user, request=arguments["request"]),
+            released.model_copy(update={"signatures": (first, second)}),
+        )
 
     async def _state_what_was_done(
         self, name: TaskId, command: CommandId, user: UserId, arguments: dict[str, Any]
@@ -840,6 +875,12 @@ def _refuse_old_view(what: str, changed: int, arguments: Mapping[str, Any]) -> N
 
 
 def _refuse_doubt(name: TaskId) -> None:
+    if name.endswith(CLEARANCE):
+        raise RefusedError(
+            f"task {name}",
+            why="it is a line clearance, and two people sign it",
+            do_next="Clear it: look that nothing of the batch is left, and sign",
+        )
     if name.endswith(DOUBT):
         raise RefusedError(
             f"task {name}",

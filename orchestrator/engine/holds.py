@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
+from orchestrator.engine.leases import CLEARANCE
 from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
 from orchestrator.engine.state import ProcedureState, TaskState
 from orchestrator.journal.events import (
@@ -359,12 +360,12 @@ class Holds:
     def _questions(self, batch: str, unit_procedure: str, why: str) -> list[TaskWithdrawn]:
         """Return what withdraws the questions that needn't be answered any more.
 
-        A doubt must still be decided.
+        A doubt must still be decided, and a line cleared.
         """
         return [
             TaskWithdrawn(task=name, why=why or "it was stopped")
             for name, task in self._tasks_of(batch, unit_procedure)
-            if task.work in ("enter", "decide") and not name.endswith("/doubt")
+            if task.work in ("enter", "decide") and not name.endswith(("/doubt", CLEARANCE))
         ]
 
     def _tasks_of(self, batch: str, unit_procedure: str) -> Iterator[tuple[TaskId, TaskState]]:

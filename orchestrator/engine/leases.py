@@ -3,17 +3,38 @@
 Short leases are taken all at once for an operation, and no batch takes another while it
 holds some, so no circle of waiting can form. Among those who wait, the one with the
 least time left goes first; a less urgent one may pass only if it wants nothing that a
-more urgent one waits for. Follows design section 8.
+more urgent one waits for. A lease ends as its unit's rule asks: by itself, or when two
+people have signed that the line is clear. Follows design section 8.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from orchestrator.engine.core import Core
-from orchestrator.engine.state import WaiterState
-from orchestrator.journal.events import LeaseGranted, LeaseReleased, LeaseWanted, LeaseWithdrawn
-from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, PlaceId
+from orchestrator.engine.state import TaskState, WaiterState
+from orchestrator.journal.events import (
+    LeaseGranted,
+    LeaseReleased,
+    LeaseWanted,
+    LeaseWithdrawn,
+    TaskOffered,
+)
+from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, TaskId
 from orchestrator.kernel.instants import Instant
+from orchestrator.kernel.quantities import hour
+from orchestrator.kernel.tasks import Question, TaskKind
 from orchestrator.process_cell.config import Unit
+
+TWO_PEOPLE: Final = "two people"
+"""The clearance that two people sign before a lease ends."""
+
+CLEARANCE: Final = "/clear"
+"""How the name of a task ends that asks two people to clear a line."""
+
+CLEAR_WITHIN: Final = 8 * hour
+"""Set by site: by when a line should have been cleared."""
 
 
 class Leases:
@@ -93,33 +114,81 @@ class Leases:
         if f"{batch}/{path}" in self._core.state.waiters:
             await self._core.record(batch, LeaseWithdrawn(batch=batch, path=path))
 
-    def released(
-        self, batch: BatchId, resources: tuple[str, ...], clearance: str
-    ) -> tuple[LeaseReleased, ...]:
-        """Return the event that ends leases of the batch, if there are any."""
-        leases = self._core.state.leases
-        held = tuple(name for name in resources if name in leases and leases[name].batch == batch)
-        if not held:
-            return ()
-        return (
-            LeaseReleased.model_validate(
-                {"batch": batch, "resources": held, "clearance": clearance}
-            ),
-        )
+    def ended(
+        self, batch: BatchId, path: PhasePath, resources: Iterable[str]
+    ) -> list[LeaseReleased | TaskOffered]:
+        """Return what ends leases of the batch, each as its unit's rule asks.
 
-    def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn]:
+        Where two people must clear the line, it is the task to do so: the lease lasts until
+        both have signed, and who waits for it waits on.
+        """
+        by_rule: dict[tuple[str, str], list[str]] = {}
+        for name in resources:
+            lease = self._core.state.leases.get(name)
+            if lease is not None and lease.batch == batch:
+                rule, unit = self._rule(name)
+                by_rule.setdefault((rule, unit if rule == TWO_PEOPLE else ""), []).append(name)
+        found: list[LeaseReleased | TaskOffered] = []
+        for (rule, unit), held in by_rule.items():
+            if rule != TWO_PEOPLE:
+                found.append(
+                    LeaseReleased.model_validate(
+                        {"batch": batch, "resources": tuple(held), "clearance": rule}
+                    )
+                )
+                continue
+            task = TaskId(f"{batch}/{path}/{unit}{CLEARANCE}")
+            if task not in self._core.state.tasks:
+                found.append(self._clearance(task, batch, path, held))
+        return found
+
+    def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
         """Return what ends everything that a batch owns or waits for."""
         state = self._core.state
-        found: list[LeaseReleased | LeaseWithdrawn] = [
-            LeaseWithdrawn(batch=batch, path=PhasePath(one.path))
-            for one in state.waiters.values()
-            if one.batch == batch
-        ]
+        by_path: dict[str, list[str]] = {}
         for name in sorted(state.leases):
-            unit = self._core.cell.config.unit_of_place.get(PlaceId(name))
-            clearance = "automatic" if unit is None else unit.clearance
-            found.extend(self.released(batch, (name,), clearance))
-        return found
+            if state.leases[name].batch == batch:
+                by_path.setdefault(state.leases[name].path, []).append(name)
+        return [
+            *(
+                LeaseWithdrawn(batch=batch, path=PhasePath(one.path))
+                for one in state.waiters.values()
+                if one.batch == batch
+            ),
+            *(
+                one
+                for path, names in by_path.items()
+                for one in self.ended(batch, PhasePath(path), names)
+            ),
+        ]
+
+    def _clearance(
+        self, task: TaskId, batch: BatchId, path: PhasePath, held: list[str]
+    ) -> TaskOffered:
+        question = Question(
+            kind=TaskKind.DECIDE,
+            text=f"Take everything of batch {batch} away from {', '.join(held)}, clean it, look "
+            "that nothing is left, and sign; another person looks and signs too",
+            second_person=True,
+            respond_within=CLEAR_WITHIN,
+        )
+        return TaskOffered(
+            task=task,
+            batch=batch,
+            path=path,
+            word=None,
+            work="decide",
+            text=question.text,
+            ask={**question.model_dump(mode="json"), "resources": held},
+            second_person=True,
+            due=self._core.clock.utc() + CLEAR_WITHIN,
+        )
+
+    def _rule(self, name: str) -> tuple[str, str]:
+        """Return the clearance that a unit or place needs, and the unit's name."""
+        config = self._core.cell.config
+        unit = config.by_unit.get(name) or config.unit_of_place.get(name)
+        return ("automatic", name) if unit is None else (unit.clearance, unit.name)
 
     def _may_have(self, waiter: str, resources: tuple[str, ...]) -> bool:
         state = self._core.state
@@ -144,3 +213,10 @@ class Leases:
         if waiter.least_time_left is None:
             return (1, since, name)
         return (0, waiter.least_time_left.micros, name)
+
+
+def cleared(task: TaskState) -> LeaseReleased:
+    """Return the record that both people sign who cleared a line."""
+    return LeaseReleased(
+        batch=BatchId(task.batch), resources=tuple(task.ask["resources"]), clearance="two people"
+    )

@@ -209,9 +209,7 @@ class BatchRun:
         await control.unless_stopped(self._lags.until_minimum(path, "end"))
         noted = self._lags.noted(path, "end", always=True)
         held = leases.held(self._batch, path, resources)
-        await self._core.record(
-            self._batch, *leases.released(self._batch, held, "automatic"), *noted
-        )
+        await self._core.record(self._batch, *leases.ended(self._batch, path, held), *noted)
         await self._lags.after(noted)
 
     async def _take(

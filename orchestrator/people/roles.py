@@ -51,6 +51,7 @@ MAY: Final[Mapping[str, frozenset[Role]]] = {
     "verify_task": frozenset({R.VERIFIER, R.SUPERVISOR}),
     "answer_task": _BENCH_AND_VERIFIER | _QUALITY,
     "reconcile": _BENCH_AND_VERIFIER,
+    "clear_line": _BENCH_AND_VERIFIER,
     "hold": _AT_THE_CELL,
     "restart": frozenset({R.SUPERVISOR}),
     "pause": _BENCH,
@@ -80,6 +81,7 @@ SIGNED_AS: Final[Mapping[str, tuple[SignatureMeaning, ...]]] = {
     "release_container": ("released",),
     "make_batch": ("approved",),
     "reconcile": ("performed", "verified"),
+    "clear_line": ("performed", "verified"),
     "close_deviation": ("approved",),
 }
 """Which commands are signed, with which meanings, in this order; each by another person."""

@@ -85,6 +85,13 @@ def test_run_a_of_the_car_t_process_comes_out_as_published(tmp_path: Path) -> No
     assert outcome.holds == 0
     assert 12.0 <= outcome.virtual_days < 13.0
 
+    cleared = [
+        event
+        for event in (one.event for one in read_events(tmp_path / "journal.sqlite", EVENTS))
+        if event.kind == "lease_released" and event.clearance == "two people"
+    ]
+    assert [len({by.signer for by in one.signatures}) for one in cleared] == [2]
+
     before_harvest = outcome.largest_count
     assert before_harvest is not None
     assert outcome.fold_expansion == pytest.approx(68.0, rel=0.10)
