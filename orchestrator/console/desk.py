@@ -734,7 +734,7 @@ class Desk:
             known = self._state.equipment.get(name)
             outside = outside_act_seen(equipment, known, standing, driver.only_acts_change)
             events += [outside] if outside is not None else []
-        return await self._core.record_for_host(
+        seq = await self._core.record_for_host(
             *events,
             EquipmentSeen(
                 equipment=equipment,
@@ -746,6 +746,9 @@ class Desk:
                 explained_by=explained_by,
             ),
         )
+        if explained_by is None:
+            await self._engine.recognition.looked_at(equipment)
+        return seq
 
     # material ----------------------------------------------------------------------------------
 

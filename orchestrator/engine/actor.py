@@ -23,6 +23,7 @@ from orchestrator.engine.core import Core
 from orchestrator.engine.interlocks.all_interlocks import refusals
 from orchestrator.engine.interlocks.permit import Permit
 from orchestrator.engine.outside_acts import outside_act_seen
+from orchestrator.engine.recognition import Recognition
 from orchestrator.engine.state import AttemptState, BatchState, WordState
 from orchestrator.journal.events import (
     ActOverdue,
@@ -32,7 +33,6 @@ from orchestrator.journal.events import (
     AttemptSettled,
     AttemptUncertain,
     EquipmentQuieted,
-    OutsideActSeen,
 )
 from orchestrator.kernel.acts import (
     Act,
@@ -88,10 +88,10 @@ class ActingPhase(Protocol):
 class Actor:
     """Carries out acts on the instruments of one cell."""
 
-    def __init__(self, core: Core, alarms: Alarms) -> None:
+    def __init__(self, core: Core, alarms: Alarms, recognition: Recognition) -> None:
         self._core = core
         self._alarms = alarms
-        self._recognised: set[str] = set()
+        self._recognition = recognition
 
     async def carry_out(
         self,
@@ -169,6 +169,8 @@ class Actor:
             evidence = await self._evidence(rest, unit)
             inputs = await self._inputs(unit)
         except ProcessError as silent:
+            for one in unit.modules:
+                self._recognition.lost(one.equipment)
             await phase.hold(str(silent))
             return
         permit = Permit(
@@ -285,6 +287,7 @@ class Actor:
         except MadeReadyError:
             raise
         except ProcessError:
+            self._recognition.lost(module.equipment)
             return  # whatever failed, the trigger was written: the next look reconciles it
         finally:
             late.cancel()
@@ -410,36 +413,11 @@ class Actor:
         )
 
     async def _recognise(self, phase: ActingPhase, module: Module, unit: Unit) -> None:
-        """Compare serial numbers with the cell file and the record, once in each run (H6).
-
-        An exchanged instrument counts as an act from outside: nothing is done with it.
-        """
+        """Ask all instruments that an act rests on who they are, where that is owed (H6)."""
         config = self._core.cell.config
         blocks = (config.by_equipment[equipment] for equipment, _ in unit.watched)
         for one in (module, *unit.modules, *blocks):
-            if one.equipment in self._recognised:
-                continue
-            identity = await self._core.drivers[one.equipment].identify()
-            self._recognised.add(one.equipment)
-            known = self._core.state.equipment.get(one.equipment)
-            for name, expected, shown in (
-                ("serial", one.serial, identity.serial),
-                ("serial", known.serial if known else "", identity.serial),
-                ("model", known.model if known else "", identity.model),
-            ):
-                if known is None or not expected or not shown or expected == shown:
-                    continue
-                await self._core.record_for_host(
-                    OutsideActSeen(equipment=one.equipment, value=name, was=expected, seen=shown)
-                )
-                await self._alarms.raise_alarm(
-                    f"exchanged {one.equipment}",
-                    tier="block",
-                    cause=f"{one.equipment} shows the {name} {shown}; {expected} is expected",
-                    consequence="Nothing is done with it",
-                    action="Check which instrument is on which line, and look at it",
-                    batch=phase.batch,
-                )
+            await self._recognition.ask(one.equipment, phase.batch)
 
     async def _around(self, module: Module, unit: Unit) -> dict[str, tuple[Standing, Facts]]:
         """Read what the unit's other instruments show, where only acts may change it."""

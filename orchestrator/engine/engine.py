@@ -24,6 +24,7 @@ from orchestrator.engine.latch import Latch
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
+from orchestrator.engine.recognition import Recognition
 from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import HostState
 from orchestrator.engine.tasks import Board
@@ -120,14 +121,15 @@ class Engine:
         self.board = Board(self.core)
         self.core.drivers = drivers(self.board)
         self.alarms = Alarms(self.core)
-        self.actor = Actor(self.core, self.alarms)
+        self.recognition = Recognition(self.core, self.alarms)
+        self.actor = Actor(self.core, self.alarms, self.recognition)
         self.holds = Holds(self.core, self.spawn)
         self.leases = Leases(self.core, by_urgency=by_urgency)
         self.limits = Limits(self.core, self.alarms)
         self._traces = Traces(folder / "traces", self.core)
         self._keeper = StateKeeper(folder, self.core, VERSION)
         self.core.listeners.append(lambda _: self._keeper.look())
-        self.watches = Watches(self.core, self._traces)
+        self.watches = Watches(self.core, self._traces, self.recognition)
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._admissions: dict[str, asyncio.Task[None]] = {}
         self.latch = Latch(self.core, self._all_that_runs)
@@ -389,8 +391,10 @@ class Engine:
             if known is None:
                 return
             try:
+                await self.recognition.ask(equipment)
                 standing = await driver.standing()
             except ProcessError:
+                self.recognition.lost(equipment)
                 return
             seen = outside_act_seen(equipment, known, standing, driver.only_acts_change)
         if seen is not None:
@@ -441,7 +445,6 @@ class Engine:
             seen = outside_act_seen(equipment, known, standing, driver.only_acts_change)
             if seen is not None:
                 await self.core.record_for_host(seen)
-            return
         if known is None:
             await self.core.record_for_host(
                 EquipmentSeen(
@@ -453,6 +456,7 @@ class Engine:
                     witness=standing.witness,
                 )
             )
+        await self.recognition.compare(equipment, identity)
 
     def _equipment_in_doubt(self) -> Iterator[str]:
         state = self.core.state

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from orchestrator.engine.core import Core
+from orchestrator.engine.recognition import Recognition
 from orchestrator.journal.events import ConditionEdge, KeepSummary
 from orchestrator.kernel.acts import Reading
 from orchestrator.kernel.conditions import Condition, Edge
 from orchestrator.kernel.errors import ProcessError, RefusedError
-from orchestrator.kernel.identifiers import BatchId, PhasePath
+from orchestrator.kernel.identifiers import BatchId, EquipmentId, PhasePath
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Quantity, hour, minute
 from orchestrator.phases.outside import CameFirst
@@ -58,8 +59,9 @@ class _Sensor:
 class Watches:
     """Polls sensors for those who watch them."""
 
-    def __init__(self, core: Core, sampled: Sampled) -> None:
+    def __init__(self, core: Core, sampled: Sampled, recognition: Recognition) -> None:
         self._core = core
+        self._recognition = recognition
         self._sampled = sampled
         self._sensors: dict[str, _Sensor] = {}
 
@@ -83,6 +85,7 @@ class Watches:
         if condition.reading.capability == "record":
             return self.holds_now(batch, condition)
         sensor = self._sensor(batch, condition.reading)
+        await self._recognition.require(EquipmentId(sensor.equipment), batch)
         value = await self._core.drivers[sensor.equipment].read(condition.reading)
         return _within(condition, value), value
 
@@ -212,13 +215,20 @@ class Watches:
             sensor.poller = None
 
     async def _poll(self, sensor: _Sensor) -> None:
-        driver = self._core.drivers[sensor.equipment]
+        equipment = EquipmentId(sensor.equipment)
+        driver = self._core.drivers[equipment]
         while True:
             try:
+                await self._recognition.ask(equipment)
                 value: str | None = await driver.read(sensor.reading)
                 _read(value)
-            except (ProcessError, ValueError):
-                value = None  # silent, or nothing that can be read
+                if self._recognition.why_not(equipment):
+                    value = None  # another instrument's value
+            except ValueError:
+                value = None  # nothing that can be read
+            except ProcessError:
+                self._recognition.lost(equipment)
+                value = None
             sample = Sample(value, self._core.clock.utc())
             sensor.latest = sample
             self._sampled(sensor.equipment, sensor.reading.kind, sample)

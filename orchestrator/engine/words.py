@@ -20,6 +20,7 @@ from devices.interfaces.scanning import Identify, LabelRead
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.limits import UTC_ERROR
 from orchestrator.engine.materials import GRIPPER
+from orchestrator.engine.recognition import ExchangedError
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import AttemptState, PhaseRecord, WordState
 from orchestrator.journal.events import (
@@ -38,6 +39,7 @@ from orchestrator.kernel.errors import (
     ConfigurationRefusedError,
     IdentityRefusedError,
     OutcomeUnknownError,
+    ProcessError,
     RecipeMismatchError,
 )
 from orchestrator.kernel.identifiers import (
@@ -323,9 +325,24 @@ class PhaseRun:
         """Read, and hold as long as the instrument doesn't answer."""
         while True:
             try:
+                await self._require_known(equipment)
                 return await self._core.drivers[equipment].read(reading)
             except OutcomeUnknownError as silent:
+                self._engine.recognition.lost(equipment)
                 await self.hold(str(silent))
+            except ProcessError:
+                self._engine.recognition.lost(equipment)
+                raise
+
+    async def _require_known(self, equipment: EquipmentId) -> None:
+        """Hold while an instrument isn't the one that the cell file or the record says."""
+        while True:
+            try:
+                await self._engine.recognition.require(equipment, self.batch)
+            except ExchangedError as another:
+                await self.hold(str(another))
+            else:
+                return
 
     async def _wait(
         self,
@@ -489,8 +506,10 @@ class PhaseRun:
         driver = self._core.drivers[scanner]
         while True:
             try:
+                await self._require_known(scanner)
                 return await driver.read(LabelRead(unit=reading.unit))
             except OutcomeUnknownError:
+                self._engine.recognition.lost(scanner)
                 await self._core.sleep(LOOK_AGAIN_AFTER)
 
     async def _record_proof(
