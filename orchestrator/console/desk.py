@@ -627,7 +627,8 @@ class Desk:
             known = self._state.batches.get(batch)
             if trigger not in SAFE_ON_AN_OLD_VIEW and known is not None:
                 _refuse_old_view(f"{trigger} batch {batch}", known.changed, arguments)
-            await self._engine.holds.command_all(batch, part, trigger, why, user)
+            request = str(arguments["request"])
+            await self._engine.holds.command_all(batch, part, trigger, why, user, request)
             return self._state.seq
 
         return move

@@ -11,7 +11,8 @@ Follows design section 6.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from chain_of_identity.gate import ProvenContainer
@@ -50,6 +51,7 @@ from orchestrator.kernel.acts import (
 )
 from orchestrator.kernel.errors import FailedError, IntegrityError, ProcessError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath
+from orchestrator.kernel.quantities import Duration
 from orchestrator.process_cell.config import Module, Unit
 
 FRUITLESS_MOST: Final = 2
@@ -248,13 +250,9 @@ class Actor:
         def quieten() -> None:
             core.tasks.create_task(self.quieten(module.equipment, act, "a hold came"))
 
-        def overdue() -> None:
-            core.tasks.create_task(self._overdue(phase, act, command))
-
-        late = asyncio.get_running_loop().call_later(act.longest.base / 1000, overdue)
         triggered = False
         try:
-            with control.acting(quieten):
+            with control.acting(quieten), self._timed(phase, act, command, act.longest):
                 try:
                     if not _told_to_wait(control):
                         await driver.prepare(act)
@@ -289,8 +287,6 @@ class Actor:
         except ProcessError:
             self._recognition.lost(module.equipment)
             return  # whatever failed, the trigger was written: the next look reconciles it
-        finally:
-            late.cancel()
         report = act.judge(settled.report, evidence, after)
         if isinstance(report, CannotTell) or (
             isinstance(report, PartDone) and act.on_interruption is OnInterruption.HOLD
@@ -315,14 +311,16 @@ class Actor:
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)
         ]
-        await self.quieten(attempt.equipment, tried, "an attempt was interrupted")
         before = Standing(values=attempt.before, witness=attempt.witness)
         after: Facts = {}
-        try:
-            settled = await driver.effect_of(tried, command, before)
-            after = await self._evidence(tried, unit)
-        except ProcessError as silent:
-            settled = Settled(report=CannotTell(why=str(silent)), standing=Standing(values={}))
+        left = tried.longest - (core.clock.utc() - attempt.intended_at)
+        with self._timed(phase, tried, command, left):
+            await self.quieten(attempt.equipment, tried, "an attempt was interrupted")
+            try:
+                settled = await driver.effect_of(tried, command, before)
+                after = await self._evidence(tried, unit)
+            except ProcessError as silent:
+                settled = Settled(report=CannotTell(why=str(silent)), standing=Standing(values={}))
         report = tried.judge(settled.report, attempt.evidence, after)
         if next_step(report, tried.on_interruption) is NextStep.HOLD:
             why = report.why if not isinstance(report, AllDone) else ""
@@ -355,6 +353,7 @@ class Actor:
                 evidence=dict(evidence),
             ),
         )
+        await self._alarms.clear(f"overdue {command}")
 
     async def _leave_in_doubt(
         self,
@@ -401,8 +400,30 @@ class Actor:
             EquipmentQuieted(equipment=EquipmentId(equipment), how=act.quieten, why=why)
         )
 
+    @contextmanager
+    def _timed(
+        self, phase: ActingPhase, act: Act, command: CommandId, left: Duration
+    ) -> Generator[None]:
+        """Say that an attempt is overdue if the block lasts longer than what is left of it."""
+
+        def overdue() -> None:
+            self._core.tasks.create_task(self._overdue(phase, act, command))
+
+        left_s = max(0, left.base) / 1000
+        late = asyncio.get_running_loop().call_later(left_s, overdue)
+        try:
+            yield
+        finally:
+            late.cancel()
+
     async def _overdue(self, phase: ActingPhase, act: Act, command: CommandId) -> None:
-        await self._core.record(phase.batch, ActOverdue(batch=phase.batch, command=command))
+        known = self._core.state.attempts.get(command)
+        if known is None:
+            return  # it has just ended
+        batch, path, number = known
+        attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
+        if not attempt.overdue:
+            await self._core.record(phase.batch, ActOverdue(batch=phase.batch, command=command))
         await self._alarms.raise_alarm(
             f"overdue {command}",
             tier="alarm",

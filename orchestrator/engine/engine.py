@@ -318,7 +318,8 @@ class Engine:
         config = self.core.cell.config
         found: dict[str, None] = {}
         for step in _steps(operation):
-            for unit_name, _ in step.phase.claims().needs:
+            claims = step.phase.claims()
+            for unit_name in (*(unit for unit, _ in claims.needs), *claims.occupies):
                 unit = config.by_unit[bound.get(unit_name, unit_name)]
                 if unit.lease == "operation":
                     found.update(dict.fromkeys(self.leases.of_unit(unit)))

@@ -55,7 +55,7 @@ def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
             _note_misfit(state, recorded, misfit)
     if kind == "state_changed":
         _note_change(state, recorded)
-    elif kind in _REQUESTED:
+    if kind in _REQUESTED:
         _note_request(state, recorded)
     return state
 
@@ -389,6 +389,12 @@ def _attempt_uncertain(state: HostState, at: Recorded[Any], event: ev.AttemptUnc
         _occupancy_unknown(state, at, attempt.act)
 
 
+def _act_overdue(state: HostState, at: Recorded[Any], event: ev.ActOverdue) -> None:
+    del at
+    batch, path, number = state.attempts[event.command]
+    state.batches[batch].phases[path].words[number].attempts[-1].overdue = True
+
+
 def _attempt_reopened(state: HostState, at: Recorded[Any], event: ev.AttemptReopened) -> None:
     del at
     attempt = state.batches[event.batch].phases[event.path].words[event.word].attempts[-1]
@@ -667,6 +673,7 @@ _STEPS: Final = cast(
         "attempt_failed": _attempt_failed,
         "attempt_uncertain": _attempt_uncertain,
         "attempt_reopened": _attempt_reopened,
+        "act_overdue": _act_overdue,
         "seen": _seen,
         "scan_awaited": _scan_awaited,
         "identity_proven": _identity_proven,

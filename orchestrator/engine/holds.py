@@ -169,7 +169,13 @@ class Holds:
         await control.passed(lambda: self._unit_arrived(batch, control))
 
     async def command_all(
-        self, batch: BatchId, unit_procedure: str, trigger: str, why: str, by: UserId
+        self,
+        batch: BatchId,
+        unit_procedure: str,
+        trigger: str,
+        why: str,
+        by: UserId,
+        request: str = "",
     ) -> None:
         """Carry out a person's command on one unit procedure, or on all that it is legal for.
 
@@ -179,6 +185,8 @@ class Holds:
             trigger: What is commanded.
             why: The person's reason.
             by: Who commands it.
+            request: Which command it is; it stands in the last event that carries it out, so
+                that a part of it, cut off by a death, is carried out when it is given again.
 
         Raises:
             RefusedError: There is nothing of that name that runs. Nothing happened.
@@ -205,10 +213,17 @@ class Holds:
         if not legal:
             raise refused[0]
         for control in legal:
-            await self.command(batch, control, trigger, why, by)
+            answered = request if control is legal[-1] else ""
+            await self.command(batch, control, trigger, why, by, answered)
 
     async def command(
-        self, batch: BatchId, control: UnitControl, trigger: str, why: str, by: UserId
+        self,
+        batch: BatchId,
+        control: UnitControl,
+        trigger: str,
+        why: str,
+        by: UserId,
+        request: str = "",
     ) -> None:
         """Carry out a person's command on a unit procedure.
 
@@ -217,10 +232,10 @@ class Holds:
         """
         self._require_legal(batch, control, trigger)
         if trigger in ("restart", "resume"):
-            await self._restart(batch, control, why, trigger, by)
+            await self._restart(batch, control, why, trigger, by, request)
             return
         control.wait(why, BY_PERSON)
-        await self._trigger(batch, control, trigger, why, by, BY_PERSON)
+        await self._trigger(batch, control, trigger, why, by, BY_PERSON, request)
         if trigger in ("stop", "abort"):
             control.stop(why)
 
@@ -260,10 +275,11 @@ class Holds:
         why: str,
         trigger: str = "restart",
         by: UserId | None = None,
+        request: str = "",
     ) -> None:
         reasons = tuple(control.reasons)
         if (self.state_of(batch, control.path), trigger) in LEADS_TO:
-            await self._trigger(batch, control, trigger, why, by)
+            await self._trigger(batch, control, trigger, why, by, request=request)
         control.clear(reasons)
         await self._unit_arrived(batch, control)
 
@@ -293,6 +309,7 @@ class Holds:
         why: str,
         by: UserId | None,
         reason: str = "",
+        request: str = "",
     ) -> None:
         phases = self._core.state.batches[batch].phases
         await self._core.record(
@@ -304,6 +321,7 @@ class Holds:
                 why=why,
                 by=by,
                 reason=reason,
+                request=request,
             ),
             *(
                 StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why, by=by)

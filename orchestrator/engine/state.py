@@ -33,6 +33,7 @@ class AttemptState:
     done: str = ""
     detail: Texts = field(default_factory=dict)
     why: str = ""
+    overdue: bool = False
 
 
 @dataclass(slots=True)

@@ -315,6 +315,7 @@ class StateChanged(Frozen):
     reason: str = Field(
         default="", description="A unit procedure may be held for several; each has a name"
     )
+    request: str = Field(default="", description="Which command did it, to answer it once")
 
 
 class BranchTaken(Frozen):

@@ -237,6 +237,9 @@ class Claims(Frozen):
     needs: tuple[tuple[str, str], ...] = Field(
         default=(), description="(unit of the recipe, capability)"
     )
+    occupies: tuple[str, ...] = Field(
+        default=(), description="Units of which a place is used, though no instrument of theirs"
+    )
     duration: Range[Duration]
     opens_system: bool = False
     consumes_patient_material: bool = False

@@ -26,6 +26,7 @@ class MoveContainer(PhaseModel):
         return Claims(
             touches=(Touch(container=self.container, how=Contact.MOVES),),
             needs=((self.arm, "container_transport"), (self.from_, "scanning")),
+            occupies=(self.to,),
             duration=CARRYING_TAKES,
             identity="either",
             on_interruption=OnInterruption.HOLD,

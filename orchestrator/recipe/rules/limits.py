@@ -66,6 +66,9 @@ def look(view: View) -> Iterator[Problem]:
                 limits = view.cell.limits_of(role.kind, capability)
                 yield from _outside("L050", path, f"the cell's {unit}", asked, limits)
             yield from _no_model(path, unit, capability, asked)
+        for unit in claims.occupies:
+            if unit not in view.roles:
+                yield Problem("L010", path, f"{unit!r} isn't declared as equipment.")
         for unit in dict.fromkeys(unit for unit, _ in claims.needs):
             role = view.roles.get(unit)
             if role is not None:
