@@ -18,6 +18,7 @@ from orchestrator.engine.actor import Actor
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
+from orchestrator.engine.held_up import HeldUp
 from orchestrator.engine.holds import Holds
 from orchestrator.engine.keeping import StateKeeper, Traces
 from orchestrator.engine.latch import Latch
@@ -125,6 +126,7 @@ class Engine:
         self.actor = Actor(self.core, self.alarms, self.recognition)
         self.holds = Holds(self.core, self.spawn)
         self.leases = Leases(self.core, by_urgency=by_urgency)
+        self.held_up = HeldUp(self.core, self.alarms, self.leases, self.spawn)
         self.limits = Limits(self.core, self.alarms)
         self._traces = Traces(folder / "traces", self.core)
         self._keeper = StateKeeper(folder, self.core, VERSION)

@@ -202,6 +202,10 @@ class Leases:
                 return False
         return True
 
+    def in_order(self) -> list[WaiterState]:
+        """Return who waits, who goes first at the head."""
+        return [self._core.state.waiters[name] for name in self._in_order()]
+
     def _in_order(self) -> list[str]:
         waiters = self._core.state.waiters
         return sorted(waiters, key=lambda name: self._rank(waiters[name], name))

@@ -20,7 +20,7 @@ from orchestrator.engine.phase_state import PhaseState
 from orchestrator.journal.events import AnyEvent, RecipeSubmitted
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId, UserId
+from orchestrator.kernel.identifiers import BatchId, PhasePath, UserId
 from orchestrator.kernel.quantities import hour, mL
 from orchestrator.kernel.tasks import Choice
 from orchestrator.phases.confirm import Confirm
@@ -457,5 +457,40 @@ def test_a_batch_is_started_once(tmp_path: Path) -> None:
             await asyncio.wait_for(engine.ended(BATCH), LONG_S)
             assert len(_kinds(engine, "batch_started")) == 1
             assert isinstance(_kinds(engine, "recipe_submitted")[0], RecipeSubmitted)
+
+    run_in_virtual_time(test())
+
+
+def test_a_batch_held_where_another_waits_raises_an_alarm_with_its_margin(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            await engine.core.record_for_host(
+                *thin.on_file(engine.core.clock.utc(), engine.core.cell.digest)
+            )
+            made = next(one for one in _kinds(engine, "batch_made"))
+            await engine.make_batch(made.model_copy(update={"batch": BatchId("B-2")}))
+            await engine.start_batch(BATCH)
+            await asyncio.sleep(5)
+            await cell.give("supervisor", "hold", batch=BATCH, why="wait")
+            await asyncio.sleep(600)
+            name = f"held up B-2 by {BATCH}/move"
+            assert name not in engine.core.state.alarms, "nobody waits yet"
+            taking = asyncio.ensure_future(
+                engine.leases.take(
+                    BatchId("B-2"),
+                    PhasePath("move/once"),
+                    ("station",),
+                    least_time_left=engine.core.clock.utc() + 3 * hour,
+                )
+            )
+            await asyncio.sleep(5)
+            alarm = engine.core.state.alarms[name]
+            assert alarm.batch == BATCH
+            assert "Batch B-2 waits for station and has" in alarm.consequence
+            await cell.give("supervisor", "restart", batch=BATCH, why="go on")
+            await asyncio.sleep(5)
+            assert engine.core.state.alarms[name].cleared
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            await taking
 
     run_in_virtual_time(test())
