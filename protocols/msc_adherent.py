@@ -56,6 +56,7 @@ from protocols.library.culture import (
     exchange_from_fresh_bag,
     slowly,
     spin_and_draw_off,
+    two_people_stay,
 )
 from protocols.library.freezing import flush_to_waste, freeze_and_store, get_cold, join_empty
 
@@ -66,7 +67,9 @@ def bag_of(p: Writer, name: str, catalogue: str, volume: Volume) -> Container:
 
 
 def look_at(p: Writer, incubator: Incubator, arm: Arm, bench: Bench, kit: KitInUse) -> Graded:
-    """Carry the kit to the bench, have its confluence graded, and carry it back."""
+    """Carry the kit to the bench, have its confluence graded by two people, and carry it back."""
+    with p.operation("Ready to look", longest_hold=12 * hour):
+        two_people_stay(p, "grade the culture", hours=1, respond_within=12 * hour)
     with p.operation("Look at the culture", longest_hold=4 * hour):
         arm.move(kit, from_=incubator, to=bench)
         graded = bench.grade_confluence(kit)
@@ -297,6 +300,10 @@ def msc_adherent(p: Writer) -> None:
             with p.operation("Another day", longest_hold=12 * hour):
                 incubator.incubate(kit_1, duration=24 * hour)
             turns.until(look_at(p, incubator, arm, bench, kit_1).confluence, at_least=30 * percent)
+        with p.operation("Ready to pass the cells on", longest_hold=12 * hour):
+            two_people_stay(
+                p, "detach the cells and pass them on", hours=4, respond_within=12 * hour
+            )
         with p.operation("Pass the cells on to kit 2", longest_hold=1 * hour) as passing:
             arm.move(kit_1, from_=incubator, to=station)
             rinse_and_detach(
@@ -394,6 +401,10 @@ def msc_adherent(p: Writer) -> None:
             )
 
     with p.unit_procedure("Harvest, formulate and freeze"):
+        with p.operation("Ready to harvest", longest_hold=12 * hour):
+            two_people_stay(
+                p, "detach, wash, formulate and fill", hours=6, respond_within=12 * hour
+            )
         with p.operation("Detach, wash and concentrate", longest_hold=1 * hour) as harvest:
             arm.move(kit_2, from_=incubator, to=station)
             rinse_and_detach(
