@@ -424,6 +424,8 @@ class Actor:
         attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
         if not attempt.overdue:
             await self._core.record(phase.batch, ActOverdue(batch=phase.batch, command=command))
+        if command not in self._core.state.attempts:
+            return  # it ended meanwhile
         await self._alarms.raise_alarm(
             f"overdue {command}",
             tier="alarm",

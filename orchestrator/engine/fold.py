@@ -391,8 +391,10 @@ def _attempt_uncertain(state: HostState, at: Recorded[Any], event: ev.AttemptUnc
 
 def _act_overdue(state: HostState, at: Recorded[Any], event: ev.ActOverdue) -> None:
     del at
-    batch, path, number = state.attempts[event.command]
-    state.batches[batch].phases[path].words[number].attempts[-1].overdue = True
+    known = state.attempts.get(event.command)
+    if known is not None:  # else it ended at the same moment
+        batch, path, number = known
+        state.batches[batch].phases[path].words[number].attempts[-1].overdue = True
 
 
 def _attempt_reopened(state: HostState, at: Recorded[Any], event: ev.AttemptReopened) -> None:

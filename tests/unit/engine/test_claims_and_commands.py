@@ -132,3 +132,28 @@ def test_a_command_that_is_given_again_after_a_death_is_answered_and_not_done_ag
                 await asyncio.wait_for(engine.ended(BATCH), LONG_S)
 
     run_in_virtual_time(test())
+
+
+def test_an_attempt_that_ends_as_it_becomes_overdue_breaks_no_batch(tmp_path: Path) -> None:
+    """The software was dead for an hour: what is found open is overdue and settled at once."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                began = asyncio.get_running_loop().create_future()
+
+                def look(recorded: Any) -> None:
+                    if recorded.event.kind == "attempt_intended" and not began.done():
+                        began.set_result(None)
+                        cell.sever(engine)
+
+                engine.core.listeners.append(look)
+                await begin(engine)
+                await asyncio.wait_for(began, LONG_S)
+            await asyncio.sleep(24 * 3600)
+            async with cell.engine() as engine:
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert engine.core.state.batches[BATCH].status == "complete"
+                assert not engine.core.state.unfolded
+
+    run_in_virtual_time(test())
