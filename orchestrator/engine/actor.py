@@ -307,6 +307,7 @@ class Actor:
         command = CommandId(attempt.command)
         if attempt.verdict == "uncertain":
             await phase.ask_what_was_done(attempt, tried, attempt.why)
+            await self._alarms.clear(f"overdue {command}")
             return
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)
