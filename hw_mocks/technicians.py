@@ -496,7 +496,7 @@ def what_was_done(
                 return ("nothing", "")
             if moved_mL > 0.98 * asked.to(mL):
                 return ("all", str(asked))
-            return ("part", f"{moved_mL:.1f} mL")
+            return ("part", f"{moved_mL:.3f} mL")
         case "pick_container":
             held = world.held_by(equipment) == act["container"]
             return ("all", "1") if held else ("nothing", "")
