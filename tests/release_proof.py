@@ -67,6 +67,14 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "holds_that_no_row_allows": "none",
     },
     "kills, run": {"status": "complete", "repeated": "0", "lost": "0", "sound": "True"},
+    "marrow at four hours": {
+        "complete": "4",
+        "holds": "0",
+        "repeated": "0",
+        "lost": "0",
+        "sound": "True",
+        "block_limits_overrun": "none",
+    },
     "twelve on one cell, least": {
         "complete": "12",
         "repeated": "0",

@@ -1,4 +1,4 @@
-"""Twelve batches on the reference cell, eight hours apart; forty on forty cells.
+"""Twelve batches on the reference cell, eight hours apart; forty on forty cells; one at night.
 
 Method: twelve CAR-T batches share one cell, with two technicians by day and one on call at
 night. Each is also run alone, with the same number, seed, clock and people: what differs is
@@ -17,6 +17,7 @@ from orchestrator.kernel.quantities import Duration, hour
 from tests.release_proof import Measured, part
 from tests.simulation.many import (
     CAR_T,
+    MSC,
     Start,
     Together,
     missing_from,
@@ -33,6 +34,7 @@ BATCHES: Final = 12
 APART: Final = 8 * hour
 CELLS: Final = 40
 YIELD_WITHIN: Final = 0.05
+AROUND_THE_CLOCK: Final = tuple(Start(nth + 1, nth * 6 * hour) for nth in range(4))
 STARTS: Final = tuple(Start(nth + 1, nth * APART) for nth in range(BATCHES))
 
 
@@ -133,3 +135,27 @@ def test_forty_batches_on_forty_cells_keep_to_their_own_records(tmp_path: Path) 
     assert (forty["repeated"], forty["lost"]) == (0, 0)
     assert (forty["missing_identifiers"], forty["foreign_identifiers"]) == (0, 0)
     assert forty["different_roots"] == CELLS
+
+
+def test_marrow_begun_at_any_hour_waits_for_two_people_within_its_limits(tmp_path: Path) -> None:
+    """What can't wait for a second person doesn't begin in the evening: no limit runs out."""
+
+    def measure() -> Measured:
+        each = [
+            run_together(tmp_path / start.batch, recipe_of(MSC), [start], seed=SEED)
+            for start in AROUND_THE_CLOCK
+        ]
+        return {
+            "complete": sum(status == "complete" for ran in each for status in ran.status.values()),
+            "holds": sum(ran.holds for ran in each),
+            "repeated": sum(ran.repeated for ran in each),
+            "lost": sum(ran.lost for ran in each),
+            "sound": all(ran.is_sound for ran in each),
+            "block_limits_overrun": [one for ran in each for one in ran.block_limits_overrun],
+        }
+
+    marrow = part("marrow at four hours of the day", measure)
+    assert marrow["complete"] == len(AROUND_THE_CLOCK)
+    assert (marrow["repeated"], marrow["lost"], marrow["holds"]) == (0, 0, 0)
+    assert marrow["sound"]
+    assert marrow["block_limits_overrun"] == []

@@ -13,11 +13,11 @@ import pytest
 from hw_mocks.world import Donor, run_a
 from orchestrator.journal.events import EVENTS
 from orchestrator.journal.journal import read_events
-from orchestrator.kernel.quantities import Volume, day, hour
+from orchestrator.kernel.quantities import Volume, day
 from orchestrator.process_cell.simulation import BATCH, simulate
 from orchestrator.records.batch_record import BatchRecord, batch_record
 from orchestrator.records.record_model import IdentityEntry
-from tests.simulation.many import CAR_T, MSC, Start, recipe_of, run_together
+from tests.simulation.many import CAR_T, MSC, recipe_of
 
 pytestmark = pytest.mark.timeout(300)  # seconds on an idle machine; tests run beside others
 
@@ -123,15 +123,6 @@ def test_marrow_becomes_a_dose_of_stromal_cells_in_21_days(tmp_path: Path) -> No
     assert_material_adds_up(record)
     assert_carried_proofs_name_their_scans(record)
     assert 0.6 * washed.cells.base < outcome.viable_cells_out < washed.cells.base
-
-
-def test_marrow_becomes_a_dose_with_one_person_on_call_at_night(tmp_path: Path) -> None:
-    """What can't wait for a second person doesn't begin in the evening: no limit runs out."""
-    ran = run_together(tmp_path, recipe_of(MSC), [Start(1, 0 * hour)], seed=1)
-    assert set(ran.status.values()) == {"complete"}, ran.status
-    assert (ran.repeated, ran.lost, ran.holds) == (0, 0, 0)
-    assert ran.is_sound
-    assert not ran.block_limits_overrun
 
 
 def test_a_seed_gives_one_root_whatever_the_hash_seed_and_another_seed_another() -> None:

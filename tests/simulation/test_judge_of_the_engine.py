@@ -211,14 +211,16 @@ def test_the_judge_names_the_act_that_went_wrong_and_nothing_else(
     run_in_virtual_time(run())
 
 
-def _attempt_settled(kind: str) -> Seen:
-    """Tell the settlement of the first act of a kind."""
+def _done(kind: str) -> Seen:
+    """Tell the settlement by which the first act of a kind is done."""
     commands: list[str] = []
 
     def is_it(event: AnyEvent) -> bool:
         if event.kind == "attempt_intended" and event.asked["kind"] == kind:
             commands.append(event.command)
-        return event.kind == "attempt_settled" and event.command in commands
+        return (
+            event.kind == "attempt_settled" and event.verdict == "all" and event.command in commands
+        )
 
     return is_it
 
@@ -226,7 +228,7 @@ def _attempt_settled(kind: str) -> Seen:
 AT_THE_PANEL = (
     ("P1", "MAX", idle),
     ("V1", "DO2", idle),
-    ("R1", "GRIPPER OPEN", _attempt_settled("pick_container")),
+    ("R1", "GRIPPER OPEN", _done("pick_container")),
     ("I1", "T+", idle),
     ("N1", "START", offered("unload_counter")),
     ("F1", "STOP", idle),
