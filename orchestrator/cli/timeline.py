@@ -119,11 +119,5 @@ def told_outcome(outcome: Outcome, folder: Path) -> None:
 
 
 def _spoken(text: str) -> str:
-    """Return a duration as people say it: whole minutes, hours and days."""
-    if not text or text == "unknown":
-        return text
-    minutes = round(Duration.read(text).base / 60_000)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
+    """Return a recorded duration as people say it; 'unknown' or nothing stay as they are."""
+    return text if not text or text == "unknown" else Duration.read(text).in_words()

@@ -388,6 +388,23 @@ class Duration(_Amount):
 
     __slots__ = ()
 
+    def in_words(self) -> str:
+        """Return it as people say it, for reading only: '2 d 3 h', '1 h 5 min', '1 min 31 s'.
+
+        To the nearest second below an hour and to the minute above; exact below a minute.
+        """
+        left = (abs(self.base) + 500) // 1000 * 1000
+        if left < 60_000:
+            return str(self)
+        parts: list[str] = []
+        for size, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
+            count, left = divmod(left, size)
+            if count:
+                parts.append(f"{count} {name}")
+        if left and len(parts) == 1 and parts[0].endswith("min"):
+            parts.append(f"{left // 1000} s")
+        return ("-" if self.base < 0 else "") + " ".join(parts)
+
 
 @final
 class Mass(_Amount):

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.quantities import Duration, day, hour, minute
+from orchestrator.kernel.quantities import Duration
 from orchestrator.recipe.render import for_people as in_millions
 from orchestrator.records.record_model import (
     ActEntry,
@@ -865,22 +865,11 @@ def _ended(seq: int | None, at: Instant | None) -> str:
 
 
 def _span(text: str) -> str:
-    """Return a duration as people write it: ``2 d 3 h``, ``1 h 5 min``, ``31 s``."""
+    """Return a recorded duration as people say it; what is none stays as it is."""
     try:
-        length = Duration.read(text)
+        return Duration.read(text).in_words()
     except ValueError:
         return text
-    left = (abs(length.base) + 500) // 1000 * 1000
-    if left < minute.size:
-        return text
-    parts: list[str] = []
-    for unit, name in ((day, "d"), (hour, "h"), (minute, "min")):
-        count, left = divmod(left, unit.size)
-        if count:
-            parts.append(f"{count} {name}")
-    if left and len(parts) == 1 and parts[0].endswith("min"):
-        parts.append(f"{left // 1000} s")
-    return ("-" if length.base < 0 else "") + " ".join(parts)
 
 
 def for_people(text: str) -> str:

@@ -119,7 +119,8 @@ def _lag(view: View, times: Times, lag: Lag) -> Iterator[Problem]:
         yield Problem(
             code,
             where,
-            f"{lag.name!r} allows {lag.maximum}; the steps between may take {span.highest}.",
+            f"{lag.name!r} allows {lag.maximum.in_words()}; the steps between may take "
+            f"{span.highest.in_words()}.",
         )
 
 

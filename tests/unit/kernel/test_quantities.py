@@ -366,3 +366,19 @@ def test_a_model_refuses_bare_numbers_and_other_dimensions(change: dict[str, obj
 def test_a_density_is_written_in_millions_only_where_that_is_exact() -> None:
     assert str(CellDensity.of_base(1_234_567)) == "1234567 cells/mL"
     assert str(CellDensity.of_base(1_234_000)) == "1.234e6 cells/mL"
+
+
+@pytest.mark.parametrize(
+    ("duration", "said"),
+    [
+        (18_863_400 * ms, "5 h 14 min"),
+        (51 * hour, "2 d 3 h"),
+        (91 * second, "1 min 31 s"),
+        (30 * minute, "30 min"),
+        (1.5 * second, "1.5 s"),
+        (0 * second, "0 s"),
+        (-90 * minute, "-1 h 30 min"),
+    ],
+)
+def test_a_duration_is_said_as_people_say_it(duration: Duration, said: str) -> None:
+    assert duration.in_words() == said
