@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from chain_of_identity.labels import Entry, LabelRead, key_of
-from chain_of_identity.schemes.opaque import OpaqueScheme
+from chain_of_identity.schemes.opaque import OpaqueScheme, looks_opaque
 from chain_of_identity.schemes.scheme import LabelKind
 from orchestrator.kernel.errors import IdentityRefusedError
 from orchestrator.kernel.identifiers import LabelText
@@ -25,6 +25,18 @@ def roll(
     """Yield the labels of a roll, without an end, drawn from ``entropy(count)``."""
     while True:
         yield LabelText(_SCHEME.mint(kind, entropy).key)
+
+
+def refuse_misread(text: str) -> None:
+    """Refuse a label that looks opaque and can't be: it was misread.
+
+    What doesn't look so is let pass: another site's scheme may have printed it.
+
+    Raises:
+        IdentityRefusedError: Its check character is wrong.
+    """
+    if looks_opaque(text):
+        key_of(LabelRead(text, Entry.TYPED), _SCHEME)
 
 
 def read_applied(text: str) -> LabelText:

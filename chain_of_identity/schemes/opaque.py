@@ -41,6 +41,11 @@ _WHAT: Final = "read an opaque label"
 _SCAN_AGAIN: Final = "Scan the label again, or put the thing aside and call quality assurance"
 
 
+def looks_opaque(text: str) -> bool:
+    """Return whether a text has the form of an opaque label, whatever its check character."""
+    return len(text) == LENGTH and text[0] in _KIND_OF and _ALPHABET.issuperset(text)
+
+
 class OpaqueScheme:
     """Makes and reads opaque labels."""
 

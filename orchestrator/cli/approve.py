@@ -17,7 +17,7 @@ from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
 from orchestrator.cli.passwords import PasswordFile
 from orchestrator.cli.printing import say, say_json
 from orchestrator.cli.recipes import written_recipe
-from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
+from orchestrator.kernel.errors import RecipeRefusedError
 
 NEXT: Final[Mapping[str, tuple[str, str]]] = {
     "": ("submit_recipe", "authored"),
@@ -93,7 +93,12 @@ def _sign(console: AtConsole, file: Path, reason: str, *, as_json: bool) -> None
             do_next="Order a batch of it" if last == "approved" else "Submit a corrected one",
         )
     command, meaning = NEXT[last]
-    _refuse_silence(file, command, reason, named)
+    if reason and command != "approve_recipe":
+        raise CallRefusedError(
+            f"sign {named}",
+            why="a reason goes with the approval, which isn't due yet",
+            do_next="Leave --reason out",
+        )
     if not as_json:
         say(f"{recipe.title}: {named}")
         say(f"digest {recipe.digest}")
@@ -131,32 +136,3 @@ def _due(meaning: str, file: Path) -> str:
             return f"Next, a third person approves it: cellwright approve {file}"
         case _:
             return "Batches of it can be ordered."
-
-
-def _refuse_silence(file: Path, command: str, reason: str, named: str) -> None:
-    """Refuse to approve what `check` asks a reason for, without one; and a reason out of place.
-
-    Raises:
-        RefusedError: The reason is missing.
-        CallRefusedError: A reason goes with the approval only.
-    """
-    if command != "approve_recipe":
-        if reason:
-            raise CallRefusedError(
-                f"sign {named}",
-                why="a reason goes with the approval, which isn't due yet",
-                do_next="Leave --reason out",
-            )
-        return
-    if file.suffix == ".json" or reason:
-        return
-    from orchestrator.recipe.check import check_file
-
-    asks = [one for one in check_file(file).findings if one.severity == "ask"]
-    if asks:
-        raise RefusedError(
-            f"approve {named}",
-            why=f"{asks[0].rule} asks for a reason: {asks[0].text.rstrip('.')}"
-            + (f" (and {len(asks) - 1} more)" if len(asks) > 1 else ""),
-            do_next="Say with --reason why it may be approved as it is, or correct it",
-        )

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
-from chain_of_identity.pre_printed import read_applied
+from chain_of_identity.pre_printed import read_applied, refuse_misread
 from orchestrator.console.orders import why_unfit, why_unusable
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
@@ -86,7 +86,7 @@ from orchestrator.people.users import (
     verify_secret,
 )
 from orchestrator.recipe.binding import Binding
-from orchestrator.recipe.check import check_recipe
+from orchestrator.recipe.check import Finding, check_recipe
 from orchestrator.recipe.model import Recipe
 
 REQUESTS_KEPT_MOST: Final = 10_000
@@ -518,9 +518,7 @@ class Desk:
 
     async def _submit_recipe(self, user: UserId, arguments: dict[str, Any]) -> int:
         recipe = Recipe.read(str(arguments["content"]).encode())
-        refused = [
-            one for one in check_recipe(recipe, self._core.cell.config) if one.severity == "refuse"
-        ]
+        refused = self._findings(recipe, "refuse")
         if refused:
             raise RecipeRefusedError(
                 f"submit {recipe.document} version {recipe.version}",
@@ -548,6 +546,24 @@ class Desk:
         )
         return await self._core.record_for_host(event)
 
+    def _findings(self, recipe: Recipe, severity: str) -> list[Finding]:
+        """Return what is so wrong with a recipe on this cell."""
+        found = check_recipe(recipe, self._core.cell.config)
+        return [one for one in found if one.severity == severity]
+
+    def _refuse_silence(self, what: str, recipe: RecipeDigest, reason: str) -> None:
+        """Refuse to approve without a reason what asks for one."""
+        if reason:
+            return
+        asks = self._findings(self._engine.recipe_by_digest(recipe), "ask")
+        if asks:
+            more = f" (and {len(asks) - 1} more)" if len(asks) > 1 else ""
+            raise RecipeRefusedError(
+                what,
+                why=f"{asks[0].rule} asks for a reason: {asks[0].text.rstrip('.')}{more}",
+                do_next="Give a reason why it may be approved as it is, or have it corrected",
+            )
+
     def _sign_recipe(self, meaning: SignatureMeaning) -> _Carry:
         async def sign_recipe(user: UserId, arguments: dict[str, Any]) -> int:
             recipe = RecipeDigest(str(arguments["recipe"]))
@@ -558,12 +574,15 @@ class Desk:
                 )
             what = f"sign {known.document} version {known.version} as {meaning}"
             require_recipe_signer(what, known.signers, meaning, user)
+            reason = str(arguments.get("reason", "")).strip()
+            if meaning == "approved":
+                self._refuse_silence(what, recipe, reason)
             event = await self._signed(
                 user,
                 arguments,
                 lambda by: RecipeSigned(recipe=recipe, signature=by),
                 meaning,
-                str(arguments.get("reason", "")),
+                reason,
             )
             return await self._core.record_for_host(event)
 
@@ -779,6 +798,7 @@ class Desk:
 
     async def _receive_material(self, user: UserId, arguments: dict[str, Any]) -> int:
         event = ContainerReceived.model_validate(_by(user, arguments))
+        refuse_misread(event.label)
         why = _why_not_receivable(event, self._state, self._core.clock.utc())
         if why:
             raise RefusedError(

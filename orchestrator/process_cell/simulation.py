@@ -242,7 +242,9 @@ async def put_on_file(
     if recipe.digest not in engine.core.state.recipes:
         await cell.give("author", "submit_recipe", content=content)
         await cell.give("reviewer", "review_recipe", recipe=recipe.digest)
-        await cell.give("quality", "approve_recipe", recipe=recipe.digest)
+        await cell.give(
+            "quality", "approve_recipe", recipe=recipe.digest, reason="To be simulated, not made"
+        )
     binding = bound(recipe, scenario, cell.cell.config, number=number)
     await cell.give(
         "supervisor",

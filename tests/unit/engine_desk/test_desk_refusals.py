@@ -12,9 +12,9 @@ from chain_of_identity.pre_printed import roll
 from chain_of_identity.schemes.scheme import LabelKind
 from hw_mocks.seeds import seeded_bytes
 from orchestrator.engine.engine import Engine
-from orchestrator.journal.events import TaskOffered
+from orchestrator.journal.events import ContainerQuarantined, TaskOffered
 from orchestrator.kernel.errors import NotAuthorisedError, ProcessError, RefusedError
-from orchestrator.kernel.identifiers import CoiId, TaskId
+from orchestrator.kernel.identifiers import CoiId, ContainerId, TaskId
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BATCH, OTHER_BAG, begin, on_file, thin_cell
@@ -36,6 +36,9 @@ def tried(folder: Path, attempt: Try) -> None:
 
 BAG: dict[str, Any] = {"label": "L-9", "material": "cells", "what": "patient_material"}
 
+MISTYPED = "CQENVPBWXEHSFW8"
+"""It looks opaque, and ends with a wrong check character."""
+
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
@@ -44,6 +47,7 @@ BAG: dict[str, Any] = {"label": "L-9", "material": "cells", "what": "patient_mat
         ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "label": "L-C-2"}),
         ("receive_material", {**BAG, "container": "C-9"}),
         ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "volume": "100 g"}),
+        ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "label": MISTYPED}),
         ("receive_material", {**BAG, "container": "C-9", "coi": "COI-A", "volume": "-5 mL"}),
         (
             "receive_lot",
@@ -70,6 +74,24 @@ def test_a_command_on_nothing_is_refused(tmp_path: Path) -> None:
         for batch, part in (("B-9", ""), (str(BATCH), "mvoe")):
             with pytest.raises(RefusedError):
                 await cell.give("supervisor", "hold", batch=batch, unit_procedure=part, why="x")
+
+    tried(tmp_path, attempt)
+
+
+def test_quality_alone_lets_a_bag_out_of_quarantine(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        bag = ContainerId(OTHER_BAG)
+        release = {"container": str(bag), "reason": "It was put back untouched"}
+        with pytest.raises(RefusedError, match="isn't in quarantine"):
+            await cell.give("quality", "release_container", **release)
+        await engine.core.record_for_host(
+            ContainerQuarantined(container=bag, why="it was brought to another patient's place")
+        )
+        with pytest.raises(NotAuthorisedError):
+            await cell.give("day-1", "release_container", **release)
+        assert engine.core.state.containers[bag].quarantined
+        await cell.give("quality", "release_container", **release)
+        assert not engine.core.state.containers[bag].quarantined
 
     tried(tmp_path, attempt)
 
