@@ -18,16 +18,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from chain_of_identity.pre_printed import read_applied
 from orchestrator.cli.at_console import As, AtConsole, at_console, names_of, pairs
 from orchestrator.cli.hands import scan_in, work_in
 from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
 from orchestrator.cli.passwords import PasswordFile
-from orchestrator.cli.printing import say, say_json
+from orchestrator.cli.printing import say, say_json, tell
 from orchestrator.console.text_gate import admitted
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 
 WIDTH_MAX: Final = 100
 DOUBT: Final = "/doubt"
+LABEL: Final = "label"
+"""What is reported of a label that hands stuck on."""
 LISTS: Final = ("tasks", "scans", "holds", "deviations", "alarms")
 
 
@@ -58,6 +61,7 @@ class Asked:
     done: bool = False
     verify: bool = False
     enter: dict[str, str] = field(default_factory=dict[str, str])
+    label: str = ""
     choose: str = ""
     decline: str = ""
     found: Found | None = None
@@ -73,9 +77,9 @@ class Asked:
     @property
     def is_silent(self) -> bool:
         """Whether nothing is asked for but to look."""
-        asked = (self.take, self.done, self.verify, self.enter, self.choose, self.decline)
-        return not any((*asked, self.found, self.move, self.acknowledge, self.close,
-                        self.deviation))  # fmt: skip
+        asked = (self.take, self.done, self.verify, self.enter, self.label, self.choose)
+        return not any((*asked, self.decline, self.found, self.move, self.acknowledge,
+                        self.close, self.deviation))  # fmt: skip
 
 
 def run(
@@ -93,6 +97,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A value that it asks for; may be repeated"),
     ] = None,
+    label: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="The label that you stuck on; the task is done with it"),
+    ] = "",
     choose: Annotated[str, typer.Option(metavar="NAME", help="Your decision")] = "",
     decline: Annotated[str, typer.Option(metavar="WHY", help="Say why it can't be done")] = "",
     verify: Annotated[
@@ -143,9 +151,10 @@ def run(
     and event.
     """
     asked = Asked(
-        take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"), choose=choose,
-        decline=decline, found=found, amount=amount, move=command, part=part, why=why,
-        acknowledge=acknowledge, close=close, deviation=deviation, room=room,
+        take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"),
+        label=read_applied(label) if label else "", choose=choose, decline=decline, found=found,
+        amount=amount, move=command, part=part, why=why, acknowledge=acknowledge, close=close,
+        deviation=deviation, room=room,
     )  # fmt: skip
     with at_console(data, login, password_file) as console:
         view = {**console.look("deviations"), **console.look("work")}
@@ -379,7 +388,7 @@ class _Answering:
             self._give("verify_task", name, task=name)
         elif asked.decline:
             self._give("report_task", name, task=name, declined=asked.decline)
-        elif asked.done:
+        elif asked.done or asked.label:
             self._report(task)
         elif asked.choose or asked.enter:
             self._give("answer_task", name, task=name, choice=asked.choose, values=asked.enter)
@@ -394,10 +403,18 @@ class _Answering:
                 why="it asks for more than that",
                 do_next="Give --enter, --choose, --found or --verify, as it asks",
             )
+        if asked.label and LABEL not in task["ask"].get("report", []):
+            raise CallRefusedError(
+                f"answer {name} with --label",
+                why="no label is stuck on in it",
+                do_next="Leave --label out, or name the task that asks for one",
+            )
         if task["work"] != "do":
             self._give("answer_task", name, task=name, choice="", values={})
             return
         values = dict(asked.enter)
+        if asked.label:
+            values[LABEL] = asked.label
         if asked.room is not None:
             if task["status"] == "offered":
                 taken = self._console.give("take_task", seen=self._rests_on(), task=name)
@@ -441,7 +458,10 @@ class _Answering:
                 return asked.take
             asked.done = _yes("Is it done?")
             if asked.done and asked.room is None:
-                asked.enter = {name: _typed(_words(name)) for name in task["ask"].get("report", [])}
+                asked.enter = {
+                    name: _typed_label() if name == LABEL else _typed(_words(name))
+                    for name in task["ask"].get("report", [])
+                }
             return asked.done
         for entry in task["ask"].get("entries", []):
             asked.enter[entry["name"]] = _typed(f"{_words(entry['name'])}{_between(entry)}")
@@ -486,7 +506,10 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
     elif task["status"] == "reported" or task["work"] == "verify":
         yield "  Answer with --verify, if you are another person than who did it."
     elif task["work"] == "do":
-        names = "".join(f' --enter "{name}=..."' for name in ask.get("report", []))
+        names = "".join(
+            " --label TEXT" if name == LABEL else f' --enter "{name}=..."'
+            for name in ask.get("report", [])
+        )
         take = "Take it with --take; report" if task["status"] == "offered" else "Report"
         yield f"  {take} it with --done{names}."
     else:
@@ -519,6 +542,15 @@ def _words(name: str) -> str:
 def _typed(prompt: str) -> str:
     print(f"{prompt}: ", end="", file=sys.stderr, flush=True)
     return admitted(input().strip(), what="what was typed")
+
+
+def _typed_label() -> str:
+    """Ask for a label until one is typed that a roll can have."""
+    while True:
+        try:
+            return read_applied(_typed("The label that is on it now"))
+        except IdentityRefusedError as wrong:
+            tell(str(wrong))
 
 
 def _yes(question: str) -> bool:

@@ -21,7 +21,7 @@ from orchestrator.cli.at_console import As, AtConsole, at_console
 from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, readable
 from orchestrator.cli.passwords import PasswordFile
 from orchestrator.cli.printing import in_columns, say, say_json
-from orchestrator.kernel.errors import IdentityRefusedError
+from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Volume
 
@@ -247,6 +247,51 @@ def on_file(
     say(in_columns(rows) if len(rows) > 1 else "Nothing that was received is free.")
 
 
+def quarantine(
+    lot: Annotated[str, typer.Argument(metavar="LOT", help="The lot")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why nobody may use it")],
+    login: As = None,
+    password_file: PasswordFile = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a lot in quarantine: nothing of it is used from now on. With --json lot and event."""
+    with at_console(data, login, password_file) as console:
+        seen = console.look("materials")["version"]
+        given = console.give("quarantine_lot", seen=seen, lot=lot, why=why)
+    if as_json:
+        say_json({"lot": lot, "event": given.seq})
+    else:
+        say(f"Lot {lot} is in quarantine.")
+
+
+def release(
+    label: Annotated[str, typer.Argument(metavar="LABEL", help="The label that is on it now")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why it may be used again")],
+    login: As = None,
+    password_file: PasswordFile = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a thing out of quarantine, by quality's signature. With --json label and event."""
+    with at_console(data, login, password_file) as console:
+        view = console.look("materials")
+        known = [one["container"] for one in view["containers"] if one["label"] == label]
+        if not known:
+            raise RefusedError(
+                f"release {label}",
+                why="nothing on file bears that label",
+                do_next="Look at it again, and type all of it",
+            )
+        given = console.give(
+            "release_container", seen=view["version"], container=known[0], reason=why
+        )
+    if as_json:
+        say_json({"label": label, "event": given.seq})
+    else:
+        say(f"{label} is out of quarantine.")
+
+
 def labels(
     count: Annotated[int, typer.Argument(metavar="N", min=1, max=1000, help="How many")] = 1,
     kind: Annotated[
@@ -275,6 +320,8 @@ SUBCOMMANDS = {
     "tube": tube,
     "list": from_list,
     "show": on_file,
+    "quarantine": quarantine,
+    "release": release,
     "labels": labels,
 }
 
