@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,18 @@ import pytest
 
 from orchestrator.cli import at_console, user
 from orchestrator.cli.main import main
+from orchestrator.cli.options import data_folder
+from orchestrator.console.client import BlockingConsoleClient
 from tests.simulation.wires import RoomProcess
 
 ROOT = Path(__file__).parents[2]
 CELL = ROOT / "protocols" / "cells" / "reference.toml"
+
+WITHIN_S = 40.0
+"""So long a command is given again at most."""
+
+LOOK_EVERY_S = 0.05
+"""How often people look whether the daemon has recorded something new."""
 
 
 def password_of(login: str) -> str:
@@ -60,6 +68,26 @@ class Commands:
         self.status = main([str(one) for one in call])
         shown = self.capsys.readouterr()
         return shown.out + shown.err
+
+    def printed_once(self, holds: Callable[[str], bool], *call: object) -> str:
+        """Give a command, and again after each event, until it holds of what it prints."""
+        until_s = time.monotonic() + WITHIN_S
+        with BlockingConsoleClient(data_folder(None) / at_console.CONSOLE) as client:
+            while True:
+                seen = client.view("work")["version"]
+                printed = self.printed(*call)
+                if holds(printed) or time.monotonic() > until_s:
+                    return printed
+                while client.view("work")["version"] == seen and time.monotonic() < until_s:
+                    time.sleep(LOOK_EVERY_S)
+
+    def typed(self, answers: list[str], *call: object) -> str:
+        """Give a command at a keyboard, and type these answers to what it asks."""
+        coming = iter(answers)
+        with self.monkeypatch.context() as keyboard:
+            keyboard.setattr(sys.stdin, "isatty", lambda: True)
+            keyboard.setattr("builtins.input", lambda: next(coming))
+            return self.printed(*call)
 
     def add(self, login: str, name: str, *roles: str, by: str = "ada") -> None:
         asked = [part for role in roles for part in ("--role", role)]
