@@ -20,9 +20,11 @@ shows that the request arrived whole. Set commands have no acknowledgement, so s
 direction are read back before a dose. Settlement uses the status alone: it holds count
 and motion of one moment and can't be taken for another answer. ``TC`` is never sent,
 since the count never falls below its base while the pump has power: that is the
-power-cycle witness. While the count is 0 there is none; the cell's start-up runs a dose
-on a flush line for that. A restart after which more was pumped by hand than ever before
-isn't seen by it; the balance then disagrees.
+power-cycle witness. While the count is 0, or within the play of a standing pump, there is
+none; so the head is turned empty before a kit is docked on it (``TurnEmptyPump``). After a
+power cycle with a kit docked there is none either until the next dose has settled: an
+interrupted dose is then for the balances to decide, else for people. A restart after which
+more was pumped by hand than ever before isn't seen by it; the balance then disagrees.
 
 The pump has no watchdog. Every dose is bounded by its own pulses.
 
@@ -42,7 +44,7 @@ from pydantic import Field
 
 from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
-from devices.interfaces.fluid_transfer import PumpCount, PumpVolume
+from devices.interfaces.fluid_transfer import PumpCount, PumpVolume, TurnEmptyPump
 from devices.sheets.sheet import sheet_of
 from devices.transport.conversation import Conversation, NoReplyError, lines
 from devices.transport.transport import LineClosedError
@@ -113,6 +115,9 @@ def read_status(line: bytes, pump_number: int) -> Status | None:
     )
 
 
+_Turning = PumpVolume | TurnEmptyPump
+
+
 class Dose(NamedTuple):
     """What an act asks of this pump, in its own steps."""
 
@@ -174,7 +179,7 @@ class WatsonMarlow530Du:
         return DeviceIdentity(model=line.strip().split(b" ", 1)[0].decode("ascii"))
 
     async def standing(self) -> Standing:
-        return _standing(await self._status())
+        return self._standing(await self._status())
 
     async def prepare(self, act: Act) -> None:
         """Set speed and direction, which has no acknowledgement, and read them back.
@@ -228,19 +233,25 @@ class WatsonMarlow530Du:
         await self._wait(min(self._turning_s(dose.pulses, dose.speed_tenths), _LOOK_MAX_S))
         shown = await self._until_idle(dose, before)
         moved = shown.tacho - int(before.values["count"])
-        if not before.witness and self._is_all(moved, dose):
+        if isinstance(asked, TurnEmptyPump):
+            report = self._judge_empty(asked, dose, moved)
+        elif not before.witness and self._is_all(moved, dose):
             # A restart within the dose would have left fewer pulses on the count.
-            report: EffectReport = AllDone(effect=self._effect(asked, moved, asked.volume))
+            report = AllDone(effect=self._effect(asked, moved, asked.volume))
         else:
             report = self._judge(asked, dose, before, shown)
-        return Settled(report=report, standing=_standing(shown))
+        return Settled(report=report, standing=self._standing(shown))
 
     async def effect_of(self, act: Act, command: CommandId, before: Standing) -> Settled:
         del command
         asked = self._mine(act)
         dose = self.dose(asked)
         shown = await self._until_idle(dose, before)
-        return Settled(report=self._judge(asked, dose, before, shown), standing=_standing(shown))
+        if isinstance(asked, TurnEmptyPump):
+            report = self._judge_empty(asked, dose, shown.tacho - int(before.values["count"]))
+        else:
+            report = self._judge(asked, dose, before, shown)
+        return Settled(report=report, standing=self._standing(shown))
 
     async def quieten(self, how: Quieten) -> None:
         """Stop the pump, unless it is to be left running. It has no value to hold but rest.
@@ -276,7 +287,7 @@ class WatsonMarlow530Du:
     async def close(self) -> None:
         await self._line.close()
 
-    def dose(self, act: PumpVolume) -> Dose:
+    def dose(self, act: _Turning) -> Dose:
         """Return ``act`` in pulses and tenths of rpm.
 
         The dose is the nearest whole pulse; the speed is the next step at or below.
@@ -300,7 +311,8 @@ class WatsonMarlow530Du:
         pulses = _nearest(act.volume.base * self._settings.pulses_per_revolution, per_revolution_nL)
         if pulses < 3 * self._idle_count:
             raise self._beyond(act, f"that is {pulses} pulses, too few to count surely")
-        return Dose(pulses, speed_tenths, act.forward == self._settings.forward_is_clockwise)
+        forward = isinstance(act, TurnEmptyPump) or act.forward
+        return Dose(pulses, speed_tenths, forward == self._settings.forward_is_clockwise)
 
     def _judge(
         self, asked: PumpVolume, dose: Dose, before: Standing, shown: Status
@@ -310,7 +322,7 @@ class WatsonMarlow530Du:
         moved = shown.tacho - base
         if not before.witness:
             return CannotTell(
-                why=f"the count was 0 before and is {shown.tacho}; a restart wouldn't show"
+                why=f"the count was {base} before and is {shown.tacho}; a restart wouldn't show"
             )
         if moved < -self._idle_count:
             return CannotTell(
@@ -322,6 +334,20 @@ class WatsonMarlow530Du:
             return AllDone(effect=self._effect(asked, moved, asked.volume))
         if moved > dose.pulses:
             return CannotTell(why=f"the count rose by {moved} pulses in a dose of {dose.pulses}")
+        return self._part(asked, dose, moved)
+
+    def _judge_empty(self, asked: TurnEmptyPump, dose: Dose, moved: int) -> EffectReport:
+        """Return what the count says of an empty turn, of a pump that stands.
+
+        Never doubt: what isn't surely done is done again, for nothing is moved by it.
+        """
+        if moved <= self._idle_count:
+            return NothingDone(why=f"the count changed by {moved} pulses, so none is sure")
+        if moved < dose.pulses - self._idle_count:
+            return self._part(asked, dose, moved)
+        return AllDone(effect=self._effect(asked, moved, asked.volume))
+
+    def _part(self, asked: _Turning, dose: Dose, moved: int) -> PartDone:
         per_revolution_nL = self._settings.uL_per_revolution * 1_000
         volume = Volume.of_base(moved * per_revolution_nL // self._settings.pulses_per_revolution)
         return PartDone(
@@ -329,11 +355,19 @@ class WatsonMarlow530Du:
             why=f"{moved} of {dose.pulses} pulses were turned",
         )
 
+    def _standing(self, shown: Status) -> Standing:
+        is_base = shown.tacho > self._idle_count
+        return Standing(
+            values={"count": str(shown.tacho), "running": "1" if shown.running else "0"},
+            witness=f"count>={shown.tacho}" if is_base else "",
+        )
+
     def _is_all(self, moved: int, dose: Dose) -> bool:
         return dose.pulses - self._idle_count <= moved <= dose.pulses + self._dose_count
 
-    def _effect(self, asked: PumpVolume, moved: int, volume: Volume) -> Effect:
-        direction = "forward" if asked.forward else "backward"
+    def _effect(self, asked: _Turning, moved: int, volume: Volume) -> Effect:
+        forward = isinstance(asked, TurnEmptyPump) or asked.forward
+        direction = "forward" if forward else "backward"
         return Effect(done=str(volume), detail={"pulses": str(moved), "direction": direction})
 
     async def _until_idle(self, dose: Dose, before: Standing) -> Status:
@@ -425,27 +459,21 @@ class WatsonMarlow530Du:
     def _note_sent(self) -> None:
         self._next_send_s = asyncio.get_running_loop().time() + self._gap_s
 
-    def _mine(self, act: Act) -> PumpVolume:
-        if not isinstance(act, PumpVolume):
+    def _mine(self, act: Act) -> _Turning:
+        if not isinstance(act, PumpVolume | TurnEmptyPump):
             raise not_offered(self._equipment, act.kind)
         return act
 
-    def _what(self, act: PumpVolume) -> str:
-        return f"{self._equipment}: pump {act.volume} at {act.flow}"
+    def _what(self, act: _Turning) -> str:
+        done = "turn empty for" if isinstance(act, TurnEmptyPump) else "pump"
+        return f"{self._equipment}: {done} {act.volume} at {act.flow}"
 
-    def _beyond(self, act: PumpVolume, why: str) -> LimitRefusedError:
+    def _beyond(self, act: _Turning, why: str) -> LimitRefusedError:
         return LimitRefusedError(
             self._what(act),
             why=f"{why} (sheet {SHEET})",
             do_next="Correct volume or flow in the recipe, or the tube in the cell file",
         )
-
-
-def _standing(shown: Status) -> Standing:
-    return Standing(
-        values={"count": str(shown.tacho), "running": "1" if shown.running else "0"},
-        witness=f"count>={shown.tacho}" if shown.tacho else "",
-    )
 
 
 def _speed(shown: Status | Dose) -> str:

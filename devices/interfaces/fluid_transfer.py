@@ -2,6 +2,11 @@
 
 One act turns the pump once, in one direction. Which containers that joins is a
 matter of the valves, which are opened by acts of their own before it.
+
+A pump whose count stands at 0 can't show whether it was without power since. So its
+head is turned while it is empty, before a kit is docked on it. If the power goes while a
+kit is docked, the count is 0 again and the head may not be turned for it: the balances
+decide then what an interrupted act moved, and where none sees it, it is held.
 """
 
 from __future__ import annotations
@@ -32,6 +37,10 @@ WEIGHT_FLOOR: Final = 300 * milligram
 """Two weighings and a drop on the tube; below half of the smallest first dose through a
 new joint (1 mL), so that a dose that went elsewhere shows. Set by site, to be confirmed
 at qualification."""
+
+COUNT_BASE_LEAST: Final = 100
+"""A count below this is no base to tell a power cycle by: a standing pump's play, about
+ten pulses, must be small beside it. Set here."""
 
 VOLUME_ERROR: Final = 5 * percent
 """Pump tube tolerance and liquid density together: set by site, to be confirmed likewise."""
@@ -128,6 +137,23 @@ class PumpVolume(Act):
             effect=Effect(done=str(weighed), detail={"weighed": str(weighed)}),
             why=f"{why}; by weight",
         )
+
+
+class TurnEmptyPump(Act):
+    """Turn the pump by what ``volume`` would need, with no kit in its head.
+
+    Effect: its count rises above ``COUNT_BASE_LEAST``, so that a power cycle shows from
+    then on. Nothing moves: no kit is docked by the record, and no valve is open. Twice
+    equals once: REPEAT. ``Effect.done`` is the volume turned for, as text.
+    """
+
+    capability: ClassVar[str] = "fluid_transfer"
+    kind: Literal["turn_empty_pump"] = "turn_empty_pump"
+    volume: Volume = Field(description="What the head would move with a tube in it")
+    flow: Flow
+
+    def evidence(self) -> tuple[Reading, ...]:
+        return (ValvesOpen(unit=self.unit),)
 
 
 def _tolerance(volume: Volume) -> Volume:

@@ -17,7 +17,7 @@ from devices.interfaces.centrifugation import Spin
 from devices.interfaces.climate import SetClimate
 from devices.interfaces.container_transport import PickContainer, PlaceContainer
 from devices.interfaces.controlled_freezing import RampSegment
-from devices.interfaces.fluid_transfer import PumpVolume
+from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.valves import SetValves
 from devices.interfaces.weighing import Tare
@@ -92,6 +92,7 @@ _WHOLE: Final = StatedError(0.0, 0.0, "1", "whole or not at all")
 
 STATED: Final[Mapping[str, StatedError]] = {
     "pump_volume": StatedError(0.3, 0.05, "mL", f"pump tube and balance: {_SITE}"),
+    "turn_empty_pump": StatedError(0.05, 0.05, "mL", f"pump head: {_SITE}"),
     "spin": StatedError(5.0, 0.0, "s", f"time at speed: {_SITE}"),
     "ramp_segment": StatedError(0.5, 0.0, "K", f"stage sensor: {_SITE}"),
     "set_climate": StatedError(0.05, 0.0, "K or %", "half of the set point's step of 0.1"),
@@ -154,12 +155,14 @@ class Claim:
     """What the journal says that an act did.
 
     ``whole`` says all of it; else ``amount`` is the sum of the parts in the act's own
-    measure. ``counted`` is the number of attempts that the journal says did something.
+    measure. ``counted`` is the number of attempts that the journal says did something, of
+    ``attempts`` that it intended.
     """
 
     whole: bool
     amount: float
     counted: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +259,7 @@ class _Amount(Asked):
         read: Callable[[str], float] | None = None,
         goes_with: Callable[[LedgerEffect], bool] = lambda _: False,
         again_for_each_attempt: bool = False,
+        harmless_twice: bool = False,
     ) -> None:
         super().__init__(error)
         self._asked = asked
@@ -265,6 +269,7 @@ class _Amount(Asked):
         self._read = read
         self._goes_with = goes_with
         self._again = again_for_each_attempt
+        self._harmless_twice = harmless_twice
 
     @property
     def shown(self) -> float:
@@ -290,7 +295,8 @@ class _Amount(Asked):
 
     def balance(self, claim: Claim, before: Standing, *, must_have: bool) -> Balance:
         shown = self.shown
-        most = self._asked * (max(claim.counted, 1) if self._again else 1)
+        times = claim.counted if self._again else claim.attempts if self._harmless_twice else 1
+        most = self._asked * max(times, 1)
         least = self._asked if claim.whole else min(claim.amount, self._asked)
         more = shown > most + self.error.of(most) + 1e-9
         less = shown < least - self.error.of(least) - 1e-9 or (must_have and shown == 0.0)
@@ -465,6 +471,8 @@ def asked_of(act: Act | None, equipment: str) -> Asked:
     match act:
         case PumpVolume():
             return _pumped(act)
+        case TurnEmptyPump():
+            return _turned_empty(act)
         case SetValves():
             return _valves(act, equipment)
         case SetClimate():
@@ -513,6 +521,19 @@ def _pumped(act: PumpVolume) -> _Amount:
         measure=lambda effect: effect.amount,
         read=lambda done: Volume.read(done).to(mL),
         goes_with=lambda effect: effect.kind == "turned",
+    )
+
+
+def _turned_empty(act: TurnEmptyPump) -> _Amount:
+    """The head alone turns, once an attempt. What it does to a docked kit is never asked."""
+    return _Amount(
+        act.volume.to(mL),
+        "mL turned empty",
+        lambda effect: effect.kind == "turned" and not effect.detail.get("kit"),
+        error=STATED["turn_empty_pump"],
+        measure=lambda effect: effect.amount,
+        read=lambda done: Volume.read(done).to(mL),
+        harmless_twice=True,
     )
 
 

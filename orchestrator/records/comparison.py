@@ -229,7 +229,7 @@ class _ActSeen:
         """Return what the journal says that it did."""
         amount = sum(self.asked.claimed(one.done) for one in self.attempts if one.done)
         counted = sum(one.verdict in ("all", "part") for one in self.attempts)
-        return Claim(self.attempts[-1].verdict == "all", amount, counted)
+        return Claim(self.attempts[-1].verdict == "all", amount, counted, len(self.attempts))
 
 
 _Key = tuple[BatchId, PhasePath, int]

@@ -90,6 +90,7 @@ class Acting:
 
 
 ACTING = (
+    Acting("P1", "turn_empty_pump"),
     Acting("P1", "pump_volume"),
     Acting("V1", "set_valves", (), "outputs written to what they are move no valve"),
     Acting("R1", "pick_container", (), "its driver reads the gripper, which holds it already"),

@@ -14,18 +14,49 @@ from pathlib import Path
 import pytest
 
 from hw_mocks.emulator import Moment
+from hw_mocks.world import World
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import AnyEvent, AttemptIntended, AttemptSettled, StateChanged
 from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.quantities import mL
+from orchestrator.kernel.quantities import hour, mL
+from orchestrator.phases.install_kit import InstallKit
 from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.recipe.model import Operation, Recipe, Step, UnitProcedure
 from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation import thin
 from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
 
 DEAD_S = (0.0, 20.0, 3600.0)
 """Not at all, into the middle of the motion, beyond its end."""
 
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
+
+
+@pytest.fixture(autouse=True)
+def the_kit_is_docked_by_the_batch(  # pyright: ignore[reportUnusedFunction]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Put the kit on the rack, and have it docked first: the pump was just powered on."""
+    recipe, bring = thin.thin_recipe(), thin.bring
+    (procedure,) = recipe.body
+    assert isinstance(procedure, UnitProcedure)
+    (operation,) = procedure.body
+    assert isinstance(operation, Operation)
+    install = Step(
+        slug="00-install",
+        name="00-install",
+        phase=InstallKit(kit="kit", station="transfer-station", longest_hold=2 * hour),
+    )
+    docked = operation.model_copy(update={"body": (install, *operation.body)})
+    body = (procedure.model_copy(update={"body": (docked,)}),)
+    installed = Recipe.written(recipe.model_copy(update={"body": body}))
+
+    def beside(world: World) -> None:
+        bring(world)
+        world.hands.put(KIT, "rack", by="test")
+
+    monkeypatch.setattr(thin, "thin_recipe", lambda: installed)
+    monkeypatch.setattr(thin, "bring", beside)
 
 
 async def _run_until(
@@ -46,7 +77,10 @@ async def _run_until(
 
         def listen(recorded: Recorded[AnyEvent]) -> None:
             event = recorded.event
-            is_intent = isinstance(event, AttemptIntended) and event.equipment == at_intent_of
+            is_intent = (
+                isinstance(event, AttemptIntended)
+                and f"{event.equipment} {event.asked['kind']}" == at_intent_of
+            )
             if recorded.seq == at_event or is_intent:
                 die()
 
@@ -139,11 +173,12 @@ def test_dying_at_a_moment_of_an_instrument_moves_every_millilitre_once(
 
 
 @pytest.mark.requirement("PRC-09")
-def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", ["turn_empty_pump", "pump_volume"])
+def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path, act: str) -> None:
     async def story() -> None:
         async with thin_cell(tmp_path) as cell:
             for _ in range(4):
-                await _run_until(cell, at_intent_of="P1")
+                await _run_until(cell, at_intent_of=f"P1 {act}")
             async with cell.engine() as engine:
                 await _go_to_the_end(engine)
                 assert engine.core.state.batches[BATCH].status == "complete"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from devices.interfaces.container_transport import PickContainer, PlaceContainer
-from devices.interfaces.fluid_transfer import PumpVolume
+from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct, Handwork
 from orchestrator.engine.interlocks.permit import Permit
 from orchestrator.engine.materials import GRIPPER
@@ -26,6 +26,8 @@ def occupancy_and_joints(permit: Permit) -> str | None:
             return _placed(permit, act)
         case PumpVolume() as act:
             return _pumped(permit, act)
+        case TurnEmptyPump():
+            return _turned_empty(permit)
         case HandAct() as act:
             return _by_hand(permit, act)
         case _:
@@ -61,6 +63,13 @@ def _pumped(permit: Permit, act: PumpVolume) -> str | None:
     needed = {_valve(source), _valve(target)}
     if act.open and set(act.open) != needed:
         return f"the path {', '.join(act.open)} doesn't lead from {act.source} to {act.target}"
+    return None
+
+
+def _turned_empty(permit: Permit) -> str | None:
+    for place in permit.unit.places:
+        for name in _at(permit, place):
+            return f"{name} is docked at {place}; the pump is turned only while it is empty"
     return None
 
 

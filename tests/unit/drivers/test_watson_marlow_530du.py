@@ -10,7 +10,12 @@ import pytest
 
 from devices.drivers.watson_marlow_530du import Settings, Status, WatsonMarlow530Du, read_status
 from devices.interfaces.driver import Settled, Standing
-from devices.interfaces.fluid_transfer import PumpCount, PumpVolume
+from devices.interfaces.fluid_transfer import (
+    COUNT_BASE_LEAST,
+    PumpCount,
+    PumpVolume,
+    TurnEmptyPump,
+)
 from devices.interfaces.weighing import Tare
 from devices.transport.transport import TriggerRepeatedError
 from orchestrator.kernel.acts import (
@@ -136,7 +141,18 @@ def with_pump(paper: PaperPump, story: Callable[[WatsonMarlow530Du], Awaitable[N
     run_in_virtual_time(main())
 
 
-async def carry_out(pump: WatsonMarlow530Du, act: PumpVolume) -> Settled:
+def turn_empty(volume: Volume = 1 * mL) -> TurnEmptyPump:
+    return TurnEmptyPump(
+        unit="transfer station",
+        longest=1 * hour,
+        on_interruption=OnInterruption.REPEAT,
+        quieten=Quieten.HALT,
+        volume=volume,
+        flow=40 * mL_per_min,
+    )
+
+
+async def carry_out(pump: WatsonMarlow530Du, act: PumpVolume | TurnEmptyPump) -> Settled:
     before = await pump.standing()
     await pump.prepare(act)
     await pump.trigger(act, FIRST)
@@ -502,6 +518,71 @@ def test_the_prime_dose_settles_though_the_count_was_zero() -> None:
         settled = await carry_out(pump, pump_volume())
         assert isinstance(settled.report, AllDone)
         assert settled.standing.witness == f"count>={DOSE}"
+
+    with_pump(paper, story)
+
+
+EMPTY = 2_746  # 1 mL at 4 mL a revolution
+
+
+def test_an_empty_turn_is_one_bounded_dose_and_leaves_a_base() -> None:
+    paper = PaperPump(count=0)
+
+    async def story(pump: WatsonMarlow530Du) -> None:
+        settled = await carry_out(pump, turn_empty())
+        assert isinstance(settled.report, AllDone)
+        assert settled.report.effect.done == "1 mL"
+        assert paper.written.count(b"1DO%d\r" % EMPTY) == 1
+        assert settled.standing.witness == f"count>={EMPTY}"
+        assert int(await pump.read(PumpCount(unit="transfer station"))) >= COUNT_BASE_LEAST
+
+    with_pump(paper, story)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        (0, 0, NothingDone),
+        (0, 11, NothingDone),
+        (0, 12, PartDone),
+        (0, EMPTY - 12, PartDone),
+        (0, EMPTY - 11, AllDone),
+        (0, EMPTY, AllDone),
+        (0, 2 * EMPTY, AllDone),
+        (50, 0, NothingDone),  # without power since
+        (50, 50 + EMPTY, AllDone),
+    ],
+)
+def test_an_interrupted_empty_turn_is_never_in_doubt(before: int, now: int, verdict: type) -> None:
+    paper = PaperPump(count=now)
+    was = Standing(values={"count": str(before), "running": "0"}, witness="")
+
+    async def story(pump: WatsonMarlow530Du) -> None:
+        settled = await pump.effect_of(turn_empty(), FIRST, was)
+        assert type(settled.report) is verdict
+        assert paper.triggers == []
+
+    with_pump(paper, story)
+
+
+def test_a_swallowed_empty_turn_is_not_taken_for_done() -> None:
+    paper = PaperPump(count=0)
+    paper.takes = lambda pulses: 0 * pulses
+
+    async def story(pump: WatsonMarlow530Du) -> None:
+        settled = await carry_out(pump, turn_empty())
+        assert isinstance(settled.report, NothingDone)
+        assert settled.standing.witness == ""
+
+    with_pump(paper, story)
+
+
+@pytest.mark.parametrize(("count", "witness"), [(0, ""), (11, ""), (12, "count>=12")])
+def test_a_count_within_a_standing_pumps_play_is_no_witness(count: int, witness: str) -> None:
+    paper = PaperPump(count=count)
+
+    async def story(pump: WatsonMarlow530Du) -> None:
+        assert (await pump.standing()).witness == witness
 
     with_pump(paper, story)
 

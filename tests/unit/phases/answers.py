@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import Any, Final, overload
 
 from chain_of_identity.gate import Break, IdentityGate, ProvenContainer
-from devices.interfaces.fluid_transfer import PumpVolume
+from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct
 from devices.interfaces.scanning import Identify
 from orchestrator.kernel.acts import Act, Contact, Effect, OnInterruption, Quieten, Reading
@@ -193,7 +193,7 @@ class Answers:
     async def do(self, act: Act, *, proven: tuple[ProvenContainer, ...]) -> Effect:
         answer = self._next("do", act, tuple(str(proof.container) for proof in proven))
         if answer is ALL:
-            volume = act.volume if isinstance(act, PumpVolume) else None
+            volume = act.volume if isinstance(act, PumpVolume | TurnEmptyPump) else None
             return Effect(done=str(volume) if volume is not None else "1")
         assert isinstance(answer, Effect), f"{answer} is no answer to do {act.kind}"
         return answer
@@ -295,7 +295,7 @@ def agree(phase: PhaseModel, answers: Answers, report: Report) -> None:
         assert (act.unit, act.capability) in needs, f"{one.told} needs {act.capability}"
         for reading in act.evidence():
             assert (reading.unit, reading.capability) in needs
-        if isinstance(act, PumpVolume):
+        if isinstance(act, PumpVolume | TurnEmptyPump):
             assert act.quieten is Quieten.HALT
             assert claims.quieten is Quieten.HALT
         if act.on_interruption is OnInterruption.REPEAT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.kernel.acts import OnInterruption
 from orchestrator.kernel.errors import ResultOutOfRangeError
 from orchestrator.kernel.quantities import between, hour, mL, mL_per_min
 from orchestrator.kernel.tasks import Choice, Entry
@@ -78,10 +79,26 @@ def test_an_unexpected_volume_goes_on_only_under_a_deviation() -> None:
 
 
 def test_a_new_kit_is_scanned_beside_the_station_and_where_it_is_docked() -> None:
-    answers = Answers([PROVEN, ALL, PROVEN])
+    answers = Answers(["100", PROVEN, ALL, PROVEN])
     ran(InstallKit(kit=KIT, station=STATION, longest_hold=HOLD), answers)
-    assert answers.told == ["see K-1 at rack", "do install_kit", "see K-1 at station"]
+    assert answers.told == [
+        "see pump_count",
+        "see K-1 at rack",
+        "do install_kit",
+        "see K-1 at station",
+    ]
     assert answers.acts("hand_act")[0].at == ("station",)
+
+
+@pytest.mark.parametrize("count", ["0", "11", "99"])
+def test_a_pump_whose_count_is_no_base_is_turned_empty_before_a_kit_is_docked(count: str) -> None:
+    answers = Answers([count, ALL, PROVEN, ALL, PROVEN])
+    ran(InstallKit(kit=KIT, station=STATION, longest_hold=HOLD), answers)
+    assert answers.told[:2] == ["see pump_count", "do turn_empty_pump"]
+    assert answers.told[3] == "do install_kit"
+    (turn,) = answers.acts("turn_empty_pump")
+    assert turn.on_interruption is OnInterruption.REPEAT
+    assert turn.touches() == ()
 
 
 def test_both_bags_of_a_selection_are_scanned_on_the_box_and_two_people_see_it() -> None:

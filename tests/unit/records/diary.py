@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devices.interfaces.fluid_transfer import PumpVolume
+from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.valves import SetValves
 from hw_mocks.ledger_record import ledger_of
@@ -192,6 +192,18 @@ def pump(
         forward=True,
         source=ContainerId(source),
         target=ContainerId(target),
+    )
+
+
+def turn_empty() -> TurnEmptyPump:
+    """Return the act of turning an empty pump by what 1 mL would need."""
+    return TurnEmptyPump(
+        unit="station",
+        longest=1 * hour,
+        on_interruption=OnInterruption.REPEAT,
+        quieten=Quieten.HALT,
+        volume=1 * mL,
+        flow=40 * mL_per_min,
     )
 
 

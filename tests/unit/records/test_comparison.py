@@ -51,7 +51,7 @@ from orchestrator.recipe.model import (
 )
 from orchestrator.records.comparison import Comparison, LedgerEffect
 from orchestrator.virtual_time import USUAL_START
-from tests.unit.records.diary import BATCH, Diary, by_hand, names, pump, valves
+from tests.unit.records.diary import BATCH, Diary, by_hand, names, pump, turn_empty, valves
 
 
 class Ledger(list[LedgerEffect]):
@@ -128,6 +128,13 @@ def ramp_to(temperature: int) -> RampSegment:
         rate=1 * degC_per_min,
         to=temperature * degC,
     )
+
+
+def turned(at_s: float, amount: float, *, kit: str = "") -> Ledger:
+    """Return a ledger of one turn that moved nothing."""
+    ledger = Ledger()
+    ledger.add("P1", "turned", at_s, at_s + 2, amount=amount, detail={"kit": kit})
+    return ledger
 
 
 def one_act(
@@ -698,6 +705,48 @@ def test_the_interleavings_hold_every_kind_of_fault_and_acts_at_the_same_moment(
         at_once += len(intents) - len(set(intents))
     assert {f"{kind} {act}" for kind in ("lost", "repeated") for act in ACTS_AT_ONCE} <= kinds
     assert at_once > 50
+
+
+@pytest.mark.parametrize(
+    ("ledger", "found"),
+    [
+        (turned(110, 1.0), []),
+        (turned(110, 0.5), [("lost", "P1")]),
+        (turned(110, 2.0), [("repeated", "P1")]),
+        (Ledger(), [("lost", "P1")]),
+        (turned(110, 1.0, kit="K-1"), [("repeated", "P1"), ("lost", "P1")]),
+    ],
+    ids=["turned", "half", "twice", "not at all", "with a kit docked"],
+)
+def test_an_empty_turn_is_judged_by_the_head_alone(
+    ledger: Ledger, found: list[tuple[str, str]]
+) -> None:
+    said = one_act(turn_empty(), "P1", ledger, done="1 mL")
+    assert names(said) == found, said.findings
+
+
+def test_liquid_that_moved_while_the_head_was_to_turn_empty_is_named() -> None:
+    ledger = Ledger()
+    ledger.flow(110, 112, 1.0)
+    said = one_act(turn_empty(), "P1", ledger, done="1 mL")
+    assert names(said) == [("repeated", "P1"), ("lost", "P1")], said.findings
+
+
+@pytest.mark.parametrize(("attempts", "found"), [(1, [("repeated", "P1")]), (2, [])])
+def test_an_empty_turn_may_be_made_once_in_each_attempt(
+    attempts: int, found: list[tuple[str, str]]
+) -> None:
+    """The first attempt turned the head; the power went, and nothing of it is to be seen."""
+    diary = Diary()
+    if attempts == 2:
+        first = diary.intend(turn_empty(), "P1", at_s=100)
+        diary.settle(first, "nothing", "", at_s=104)
+    diary.settle(
+        diary.intend(turn_empty(), "P1", at_s=105, attempt=attempts), "all", "1 mL", at_s=120
+    )
+    ledger = turned(101 if attempts == 2 else 106, 1.0)
+    ledger.add("P1", "turned", 110, 112, amount=1.0, detail={"kit": ""})
+    assert names(diary.judged(ledger)) == found
 
 
 ACTS_AT_ONCE = (
