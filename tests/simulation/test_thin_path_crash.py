@@ -9,6 +9,7 @@ itself. Afterwards the World must hold what it holds without a crash.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,13 @@ import pytest
 from hw_mocks.emulator import Moment
 from hw_mocks.world import World
 from orchestrator.engine.engine import Engine
-from orchestrator.journal.events import AnyEvent, AttemptIntended, AttemptSettled, StateChanged
+from orchestrator.journal.events import (
+    AnyEvent,
+    AttemptIntended,
+    AttemptSettled,
+    AttemptUncertain,
+    StateChanged,
+)
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import hour, mL
 from orchestrator.phases.install_kit import InstallKit
@@ -64,6 +71,7 @@ async def _run_until(
 ) -> int:
     """Run an engine till it dies or its batch has ended; return how many events it knows."""
     died = asyncio.get_running_loop().create_future()
+    asked = dict[str, str]()
 
     async with cell.engine() as engine:
 
@@ -77,17 +85,20 @@ async def _run_until(
 
         def listen(recorded: Recorded[AnyEvent]) -> None:
             event = recorded.event
-            is_intent = (
-                isinstance(event, AttemptIntended)
-                and f"{event.equipment} {event.asked['kind']}" == at_intent_of
-            )
+            is_intent = False
+            if isinstance(event, AttemptIntended):
+                asked[event.equipment] = str(event.asked["kind"])
+                is_intent = f"{event.equipment} {event.asked['kind']}" == at_intent_of
             if recorded.seq == at_event or is_intent:
                 die()
 
         engine.core.listeners.append(listen)
         for emulator in cell.room.emulators.values():
             emulator.on_moment = lambda equipment, moment, request: (
-                die() if f"{equipment} {moment}" == at_moment else None
+                die()
+                if at_moment
+                in (f"{equipment} {moment}", f"{equipment} {asked.get(equipment)} {moment}")
+                else None
             )
         going = asyncio.ensure_future(_go_to_the_end(engine))
         await asyncio.wait({died, going}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,7 +134,16 @@ async def _die_and_resume(
     async with cell.engine() as engine:
         await _go_to_the_end(engine)
         assert engine.core.state.batches[BATCH].status == "complete"
+        _assert_no_empty_turn_in_doubt([one.event for one in engine.core.journal.events()])
     return events
+
+
+def _assert_no_empty_turn_in_doubt(events: Sequence[AnyEvent]) -> None:
+    intents = [one for one in events if isinstance(one, AttemptIntended)]
+    turns = [one.command for one in intents if one.asked["kind"] == "turn_empty_pump"]
+    assert turns, "the pump was never turned empty; does the batch dock its kit?"
+    doubts = [one for one in events if isinstance(one, AttemptUncertain)]
+    assert not [one for one in doubts if one.command in turns]
 
 
 def _assert_moved_once(cell: EmulatedCell, where: str) -> None:
@@ -162,7 +182,7 @@ def test_dying_twice_moves_every_millilitre_once(
     "moment",
     [
         f"{equipment} {moment}"
-        for equipment in ("P1", "V1")
+        for equipment in ("P1 turn_empty_pump", "P1 pump_volume", "V1")
         for moment in (Moment.ARRIVING, Moment.ARRIVED, Moment.MOVING, Moment.ENDED)
     ],
 )
