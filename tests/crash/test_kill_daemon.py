@@ -31,18 +31,21 @@ NONE, MID_MOTION, BEYOND = 0.0, 20.0, 3600.0
 """How long the daemon is dead: a dose of 60 mL takes 90 s, so 20 s end in its middle."""
 
 KILLS = (
-    ("P1", "arriving", 2, NONE),
+    ("P1", "arriving", 4, NONE),
     ("P1", "arriving", 1, BEYOND),
-    ("P1", "arrived", 2, MID_MOTION),
+    ("P1", "arrived", 4, MID_MOTION),
     ("P1", "arrived", 2, BEYOND),
-    ("P1", "moving", 2, MID_MOTION),
-    ("P1", "ended", 2, NONE),
+    ("P1", "moving", 4, MID_MOTION),
+    ("P1", "ended", 3, NONE),
     ("V1", "arriving", 2, MID_MOTION),
     ("V1", "arrived", 3, NONE),
     ("V1", "moving", 1, BEYOND),
     ("V1", "ended", 4, MID_MOTION),
 )
-"""Instrument, moment, which passing of it, seconds dead. The first dose is the reagent's."""
+"""Instrument, moment, which passing of it, seconds dead.
+
+P1 turns empty, rinses the new joint, shows its first dose, and then moves the cells.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def test_an_instrument_that_lost_its_power_meanwhile_is_put_to_two_people(tmp_pa
 
 def test_a_daemon_that_takes_doubt_for_nothing_done_is_found_to_repeat(tmp_path: Path) -> None:
     ran = run_with_a_kill(
-        tmp_path, "P1", "moving", 2, dead_s=NONE, then="tests.crash.faulty_daemon"
+        tmp_path, "P1", "moving", 4, dead_s=NONE, then="tests.crash.faulty_daemon"
     )
     assert ran.comparison.repeated_acts == 1, ran.comparison.findings
     assert ran.vessel_mL == pytest.approx(1.5 * TRANSFERRED.to(mL), abs=2)

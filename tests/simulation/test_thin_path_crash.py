@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from hw_mocks.emulator import Moment
-from hw_mocks.world import World
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import (
     AnyEvent,
@@ -25,45 +24,15 @@ from orchestrator.journal.events import (
     StateChanged,
 )
 from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.quantities import hour, mL
-from orchestrator.phases.install_kit import InstallKit
+from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
-from orchestrator.recipe.model import Operation, Recipe, Step, UnitProcedure
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation import thin
-from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
+from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, recipe_that_docks, thin_cell
 
 DEAD_S = (0.0, 20.0, 3600.0)
 """Not at all, into the middle of the motion, beyond its end."""
 
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
-
-
-@pytest.fixture(autouse=True)
-def the_kit_is_docked_by_the_batch(  # pyright: ignore[reportUnusedFunction]
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Put the kit on the rack, and have it docked first: the pump was just powered on."""
-    recipe, bring = thin.thin_recipe(), thin.bring
-    (procedure,) = recipe.body
-    assert isinstance(procedure, UnitProcedure)
-    (operation,) = procedure.body
-    assert isinstance(operation, Operation)
-    install = Step(
-        slug="00-install",
-        name="00-install",
-        phase=InstallKit(kit="kit", station="transfer-station", longest_hold=2 * hour),
-    )
-    docked = operation.model_copy(update={"body": (install, *operation.body)})
-    body = (procedure.model_copy(update={"body": (docked,)}),)
-    installed = Recipe.written(recipe.model_copy(update={"body": body}))
-
-    def beside(world: World) -> None:
-        bring(world)
-        world.hands.put(KIT, "rack", by="test")
-
-    monkeypatch.setattr(thin, "thin_recipe", lambda: installed)
-    monkeypatch.setattr(thin, "bring", beside)
 
 
 async def _run_until(
@@ -111,7 +80,7 @@ async def _run_until(
 async def _go_to_the_end(engine: Engine) -> None:
     batch = engine.core.state.batches.get(BATCH)
     if batch is None:
-        await begin(engine)
+        await begin(engine, recipe_that_docks())
     elif batch.status == "made":
         await engine.start_batch(BATCH)  # the order to start died with the engine
     await engine.ended(BATCH)
@@ -196,7 +165,7 @@ def test_dying_at_a_moment_of_an_instrument_moves_every_millilitre_once(
 @pytest.mark.parametrize("act", ["turn_empty_pump", "pump_volume"])
 def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path, act: str) -> None:
     async def story() -> None:
-        async with thin_cell(tmp_path) as cell:
+        async with thin_cell(tmp_path, kit_at="rack") as cell:
             for _ in range(4):
                 await _run_until(cell, at_intent_of=f"P1 {act}")
             async with cell.engine() as engine:
@@ -212,14 +181,14 @@ def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path, ac
 
 
 async def _count(folder: Path) -> int:
-    async with thin_cell(folder) as cell:
+    async with thin_cell(folder, kit_at="rack") as cell:
         return await _die_and_resume(cell, dead_s=0)
 
 
 async def _one(
     folder: Path, *, at_event: int = 0, at_moment: str = "", again_after: int = 0, dead_s: float
 ) -> None:
-    async with thin_cell(folder) as cell:
+    async with thin_cell(folder, kit_at="rack") as cell:
         await _die_and_resume(
             cell, at_event=at_event, at_moment=at_moment, again_after=again_after, dead_s=dead_s
         )

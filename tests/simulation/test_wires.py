@@ -19,7 +19,7 @@ import pytest
 
 from orchestrator.journal.events import HostStopped
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BAG, BATCH, KIT, begin, thin_cell
+from tests.simulation.thin import BAG, BATCH, KIT, begin, recipe_that_docks, thin_cell
 from tests.simulation.wires import (
     a_daemon,
     a_room,
@@ -41,8 +41,8 @@ def _worked_s() -> float:
 
 
 async def _in_memory(folder: Path) -> None:
-    async with thin_cell(folder) as cell, cell.engine() as engine:
-        await begin(engine)
+    async with thin_cell(folder, kit_at="rack") as cell, cell.engine() as engine:
+        await begin(engine, recipe_that_docks())
         await engine.ended(BATCH)
 
 

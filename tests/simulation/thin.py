@@ -34,6 +34,7 @@ from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.measured import Fixed
 from orchestrator.kernel.quantities import hour, mL, mL_per_min
 from orchestrator.phases.connect import Connect
+from orchestrator.phases.install_kit import InstallKit
 from orchestrator.phases.transfer import Transfer
 from orchestrator.phases.verify_identity import VerifyIdentity
 from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
@@ -110,16 +111,32 @@ def thin_recipe() -> Recipe:
     )
 
 
+def recipe_that_docks() -> Recipe:
+    """Return the thin path with the docking of its kit before it, at a pump just powered on."""
+    recipe = thin_recipe()
+    (procedure,) = recipe.body
+    assert isinstance(procedure, UnitProcedure)
+    (operation,) = procedure.body
+    assert isinstance(operation, Operation)
+    dock = InstallKit(kit="kit", station="transfer-station", longest_hold=2 * hour)
+    steps = (Step(slug="00-install", name="00-install", phase=dock), *operation.body)
+    docking = operation.model_copy(update={"body": steps})
+    body = (procedure.model_copy(update={"body": (docking,)}),)
+    return Recipe.written(recipe.model_copy(update={"body": body}))
+
+
 @asynccontextmanager
-async def thin_cell(folder: Path, slips: Slips | None = None) -> AsyncGenerator[EmulatedCell]:
-    """Yield a room with one kit docked and two patients' bags at hand."""
+async def thin_cell(
+    folder: Path, slips: Slips | None = None, *, kit_at: str = "station"
+) -> AsyncGenerator[EmulatedCell]:
+    """Yield a room with one kit, docked or on the rack, and two patients' bags at hand."""
     async with emulated_cell(folder, CELL, seed=SEED, slips=slips) as cell:
-        bring(cell.world)
+        bring(cell.world, kit_at=kit_at)
         yield cell
 
 
-def bring(world: World) -> None:
-    """Bring both patients' bags, and dock the kit."""
+def bring(world: World, *, kit_at: str = "station") -> None:
+    """Bring both patients' bags, and put the kit where it belongs."""
     for donor in (run_a("donor-a"), run_b("donor-b")):
         world.add_donor(donor)
     world.add_kit(
@@ -128,7 +145,7 @@ def bring(world: World) -> None:
         vessel_label=f"L-{KIT}/vessel",
         flush_label=f"L-{KIT}/flush",
         waste_label=f"L-{KIT}/waste",
-        place="station",
+        place=kit_at,
     )
     for name, donor in ((BAG, run_a("donor-a")), (OTHER_BAG, run_b("donor-b"))):
         world.add_container(
@@ -140,15 +157,16 @@ def bring(world: World) -> None:
         )
 
 
-async def begin(engine: Engine) -> None:
+async def begin(engine: Engine, recipe: Recipe | None = None) -> None:
     """Put recipe and material on file, and start the one batch."""
-    await engine.core.record_for_host(*on_file(engine.core.clock.utc(), engine.core.cell.digest))
+    now, cell = engine.core.clock.utc(), engine.core.cell.digest
+    await engine.core.record_for_host(*on_file(now, cell, recipe))
     await engine.start_batch(BATCH)
 
 
-def on_file(now: Instant, cell_digest: str) -> list[AnyEvent]:
+def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> list[AnyEvent]:
     """Return what says that recipe and material were received and the batch made."""
-    recipe = thin_recipe()
+    recipe = recipe or thin_recipe()
     user = UserId("U-0001")
     signed = Signed(
         signer=user,

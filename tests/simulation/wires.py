@@ -36,7 +36,7 @@ from orchestrator.process_cell.config import load_cell
 from orchestrator.process_cell.emulated_people import let_people_in
 from orchestrator.records.comparison import Comparison, LedgerEffect, compare
 from orchestrator.virtual_time import USUAL_START, run_in_virtual_time, virtual_clock
-from tests.simulation.thin import BATCH, CELL, on_file
+from tests.simulation.thin import BATCH, CELL, on_file, recipe_that_docks
 
 WAIT_S = 40.0
 
@@ -151,7 +151,8 @@ def put_on_file(data: Path) -> None:
             )
             core.follow()
             await let_people_in(core, os.urandom)
-            await core.record(HOST, *on_file(virtual_clock().utc(), cell.digest))
+            now = virtual_clock().utc()
+            await core.record(HOST, *on_file(now, cell.digest, recipe_that_docks()))
             await core.record(BATCH, BatchStarted(batch=BATCH))
         await journal.checkpoint()
         journal.close()
