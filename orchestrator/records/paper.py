@@ -126,7 +126,8 @@ class _Paper:
             return "JOURNAL NOT SOUND"
         if record.ended_at is None:
             return "NOT ENDED"
-        return f"{len(record.open)} OPEN ITEMS" if record.open else "NO OPEN ITEM"
+        items = f"{len(record.open)} OPEN ITEM" + ("S" if len(record.open) > 1 else "")
+        return items if record.open else "NO OPEN ITEM"
 
     def exceptions(self) -> Iterator[str]:
         """Yield everything that departs from the plain course, and what stands open."""
@@ -702,8 +703,8 @@ class _Paper:
             )
         for loss in found.losses:
             yield from _wrapped(
-                f"[{loss.seq}] lost, declared: {loss.volume} of {loss.container} "
-                f"({names.get(loss.container, '')}), {loss.why}",
+                f"[{loss.seq}] lost, by difference and not measured: {loss.volume} of "
+                f"{loss.container} ({names.get(loss.container, '')}), {loss.why}",
                 "",
                 "    ",
             )

@@ -552,7 +552,7 @@ class PartEntry(Frozen):
 
 
 class LossEntry(Frozen):
-    """Material that left a container and went into none, as it was declared."""
+    """Material that left a container and went into none: a difference that nobody measured."""
 
     seq: int
     container: str
