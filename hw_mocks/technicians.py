@@ -227,7 +227,10 @@ class Technician:
         verdict, done = what_was_done(
             self.world, question["act"], question["equipment"], since.to(second)
         )
-        await self._give("reconcile", task=task["task"], verdict=verdict, done=done)
+        act, values = question["act"], dict[str, str]()
+        if verdict == "all" and act["kind"] == "hand_act":
+            values = self._what_it_shows(act, act["containers"], str(act["port"]))
+        await self._give("reconcile", task=task["task"], verdict=verdict, done=done, values=values)
 
     async def _do(self, task: Mapping[str, Any], boxes: asyncio.TaskGroup) -> bool:
         name = str(task["task"])
@@ -312,17 +315,12 @@ class Technician:
             case "weld":
                 hands.weld(things[0], kit, port, by=self.name)
                 self._put(things, act["at"])
-                return {"weld": "sound"}
             case "connect_aseptically":
                 hands.aseptic_connect(things[0], kit, port, by=self.name)
                 self._put(things, act["at"])
-            case "test_leak":
-                return {"leak": "none" if self._is_tight(port) else "leaks"}
-            case "receive":
-                self._put(things, act["at"])
-                volume_mL = self.world.contents(things[0]).volume_mL
-                return {"volume": f"{volume_mL:.0f} mL"}
-            case "install_kit" | "hang" | "unhang" | "load" | "store":
+            case "test_leak" | "inspect_confluence" | "clear_line":
+                pass  # they look
+            case "receive" | "install_kit" | "hang" | "unhang" | "load" | "store":
                 self._put(things, act["at"])
             case "load_counter" | "unload_counter":
                 self._put(things, act["at"])
@@ -335,22 +333,39 @@ class Technician:
             case "select_magnetically":
                 marker = str(act["parameters"].get("marker", "CD4/CD8"))
                 hands.select_magnetic(things[0], things[1], by=self.name, marker=marker)
-                volume_mL = self.world.contents(things[1]).volume_mL
-                return {"volume": f"{volume_mL:.1f} mL"}
             case "apply_label":
-                return {"label": hands.stick_next_label(things[0], by=self.name)}
-            case "inspect_confluence":
-                percent = 100 * hands.inspect_confluence(things[0])
-                return {"confluence": f"{percent:.0f} %"}
+                hands.stick_next_label(things[0], by=self.name)
             case "mix":
                 hands.mix(things[0], by=self.name)
             case "discard":
                 hands.discard(things[0], by=self.name)
-            case "clear_line":
-                return {"seen": "clear"}
             case other:
                 raise AssertionError(f"no technician knows the work {other!r}")
-        return {}
+        return self._what_it_shows(act, things, port)
+
+    def _what_it_shows(
+        self, act: Mapping[str, Any], things: list[str], port: str
+    ) -> dict[str, str]:
+        """Return what the World shows of each value that hand work asks to be reported."""
+        shown: dict[str, str] = {}
+        for name in act["report"]:
+            match name:
+                case "weld":
+                    shown[name] = "sound"
+                case "leak":
+                    shown[name] = "none" if self._is_tight(port) else "leaks"
+                case "volume":
+                    digits = 0 if act["work"] == "receive" else 1
+                    volume_mL = self.world.contents(things[:2][-1]).volume_mL
+                    shown[name] = f"{volume_mL:.{digits}f} mL"
+                case "label":
+                    shown[name] = self.world.label_of(things[0]) or ""
+                case "confluence":
+                    percent = 100 * self.world.hands.inspect_confluence(things[0])
+                    shown[name] = f"{percent:.0f} %"
+                case other:
+                    raise AssertionError(f"no technician can tell the {other!r} of a thing")
+        return shown
 
     def _in_hand(self, thing: str) -> str:
         """Return what the hands work on where ``thing`` is asked for."""

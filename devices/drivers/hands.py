@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
+from devices.interfaces.hands import HandAct
 from orchestrator.kernel.acts import Act, AllDone, Effect, Facts, NothingDone, Quieten, Reading
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import LimitRefusedError
@@ -51,21 +52,23 @@ class Hands:
         )
 
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
-        del act, before
+        del before
         answer = await self._board.reported(TaskId(str(command)))
         if answer is None:
             return Settled(
                 report=NothingDone(why="it was withdrawn before anybody took it"),
                 standing=_NOTHING_TO_SHOW,
             )
-        detail = {**answer.values, "performed_by": str(answer.by)}
-        if answer.verified_by is not None:
-            detail["verified_by"] = str(answer.verified_by)
         if answer.choice == NOT_DONE:
             return Settled(
                 report=NothingDone(why=answer.values.get("why", "the person says so")),
                 standing=_NOTHING_TO_SHOW,
             )
+        asked = act.report if isinstance(act, HandAct) else ()
+        detail = {name: answer.values[name] for name in asked if name in answer.values}
+        detail["performed_by"] = str(answer.by)
+        if answer.verified_by is not None:
+            detail["verified_by"] = str(answer.verified_by)
         return Settled(
             report=AllDone(effect=Effect(done="1", detail=detail)), standing=_NOTHING_TO_SHOW
         )

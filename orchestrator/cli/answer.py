@@ -383,7 +383,7 @@ class _Answering:
             if not is_asking or not self._fill_in(task):
                 return
         if asked.found is not None:
-            self._give("reconcile", name, task=name, verdict=str(asked.found), done=asked.amount)
+            self._reconcile(name)
         elif asked.verify:
             self._give("verify_task", name, task=name)
         elif asked.decline:
@@ -394,6 +394,18 @@ class _Answering:
             self._give("answer_task", name, task=name, choice=asked.choose, values=asked.enter)
         else:
             self._give("take_task", name, task=name)
+
+    def _reconcile(self, name: str) -> None:
+        asked = self._asked
+        values = {**asked.enter, **({LABEL: asked.label} if asked.label else {})}
+        self._give(
+            "reconcile",
+            name,
+            task=name,
+            verdict=str(asked.found),
+            done=asked.amount,
+            values=values,
+        )
 
     def _report(self, task: Mapping[str, Any]) -> None:
         name, asked = str(task["task"]), self._asked
@@ -445,12 +457,12 @@ class _Answering:
         asked = self._asked
         if task["status"] == "reported" or task["work"] == "verify":
             if task["task"].endswith(DOUBT):
-                self._ask_found()
+                self._ask_found(task)
             else:
                 asked.verify = _yes("Was it done so?")
             return asked.verify or asked.found is not None
         if task["task"].endswith(DOUBT):
-            self._ask_found()
+            self._ask_found(task)
             return asked.found is not None
         if task["work"] == "do":
             if task["status"] == "offered":
@@ -458,10 +470,7 @@ class _Answering:
                 return asked.take
             asked.done = _yes("Is it done?")
             if asked.done and asked.room is None:
-                asked.enter = {
-                    name: _typed_label() if name == LABEL else _typed(_words(name))
-                    for name in task["ask"].get("report", [])
-                }
+                asked.enter = _typed_values(_owed(task))
             return asked.done
         for entry in task["ask"].get("entries", []):
             asked.enter[entry["name"]] = _typed(f"{_words(entry['name'])}{_between(entry)}")
@@ -472,10 +481,12 @@ class _Answering:
             asked.done = _yes("Is it so?")
         return bool(asked.choose or asked.enter or asked.done)
 
-    def _ask_found(self) -> None:
+    def _ask_found(self, task: Mapping[str, Any]) -> None:
         text = _typed("How much was done: all, part or nothing")
         if text in list(Found):
             self._asked.found = Found(text)
+            if text == Found.ALL:
+                self._asked.enter = _typed_values(_owed(task))
             if text == Found.PART:
                 self._asked.amount = _typed("How much, with its unit")
 
@@ -503,15 +514,13 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
     ask = task["ask"]
     if task["task"].endswith(DOUBT):
         yield "  Answer with --found all, part (and --amount) or nothing; two people sign it."
+        if names := _options(_owed(task)):
+            yield f"  With --found all give what the work shows:{names}."
     elif task["status"] == "reported" or task["work"] == "verify":
         yield "  Answer with --verify, if you are another person than who did it."
     elif task["work"] == "do":
-        names = "".join(
-            " --label TEXT" if name == LABEL else f' --enter "{name}=..."'
-            for name in ask.get("report", [])
-        )
         take = "Take it with --take; report" if task["status"] == "offered" else "Report"
-        yield f"  {take} it with --done{names}."
+        yield f"  {take} it with --done{_options(_owed(task))}."
     else:
         for entry in ask.get("entries", []):
             yield f'  Enter --enter "{entry["name"]}=..."{_between(entry)}.'
@@ -519,6 +528,16 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
             yield f"  Choose --choose {choice['name']}: {choice['leads_to']}."
         if not _asks_for_more(task):
             yield "  Answer with --done if it is so, else with --decline and why."
+
+
+def _owed(task: Mapping[str, Any]) -> list[str]:
+    """Return what a report of a task's hand work owes, or of the hand work that it doubts."""
+    work: Mapping[str, Any] = task["ask"]["act"] if task["task"].endswith(DOUBT) else task["ask"]
+    return [str(name) for name in work.get("report", ())]
+
+
+def _options(names: list[str]) -> str:
+    return "".join(" --label TEXT" if name == LABEL else f' --enter "{name}=..."' for name in names)
 
 
 def _asks_for_more(task: Mapping[str, Any]) -> bool:
@@ -542,6 +561,10 @@ def _words(name: str) -> str:
 def _typed(prompt: str) -> str:
     print(f"{prompt}: ", end="", file=sys.stderr, flush=True)
     return admitted(input().strip(), what="what was typed")
+
+
+def _typed_values(names: list[str]) -> dict[str, str]:
+    return {name: _typed_label() if name == LABEL else _typed(_words(name)) for name in names}
 
 
 def _typed_label() -> str:

@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
-from chain_of_identity.pre_printed import read_applied, refuse_misread
+from chain_of_identity.pre_printed import refuse_misread
 from orchestrator.console.orders import why_unfit, why_unusable
+from orchestrator.console.reports import refuse_report, values_of, values_owed, why_label_taken
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.leases import CLEARANCE, cleared
@@ -339,12 +340,10 @@ class Desk:
                 why="it is a verification",
                 do_next="Verify it",
             )
-        values = cast("dict[str, str]", arguments.get("values", {}))
+        values = values_of(arguments)
         choice = str(arguments.get("choice", ""))
         declined = str(arguments.get("declined", ""))
-        if not declined:
-            _refuse_incomplete(name, task, values, choice)
-            _refuse_label(name, task, values, self._state)
+        refuse_report(self._state, name, values, choice=choice, declined=declined)
         if is_late and (declined or choice == NOT_DONE):
             raise RefusedError(
                 f"report task {name}",
@@ -441,7 +440,8 @@ class Desk:
         batch, path, number = self._state.attempts[command]
         attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
         verdict, done = _stated(name, attempt, arguments)
-        if (verdict, done) != (task.choice, task.values.get("done", "")):
+        detail = self._owed(name, command, attempt, verdict, arguments)
+        if (verdict, {"done": done, **detail}) != (task.choice, task.values):
             await self._core.record_for_host(
                 TaskReopened(task=name, by=user, why="a second person found it otherwise")
             )
@@ -451,7 +451,7 @@ class Desk:
                 do_next="Look together at the material and the instrument, and state it again",
             )
         first = Signed.model_validate(task.signature)
-        settled = _reconciled(batch, command, verdict, done)
+        settled = _reconciled(batch, command, verdict, done, detail)
         second = await self._sign(user, arguments, settled, "verified")
         seq = await self._core.record(
             batch,
@@ -502,16 +502,36 @@ class Desk:
         batch, path, number = self._state.attempts[command]
         attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
         verdict, done = _stated(name, attempt, arguments)
-        settled = _reconciled(batch, command, verdict, done)
+        detail = self._owed(name, command, attempt, verdict, arguments)
+        settled = _reconciled(batch, command, verdict, done, detail)
         return await self._core.record_for_host(
             TaskReported(
                 task=name,
                 by=user,
-                values={"done": done},
+                values={"done": done, **detail},
                 choice=verdict,
                 signature=await self._sign(user, arguments, settled, "performed"),
                 request=arguments["request"],
             )
+        )
+
+    def _owed(
+        self,
+        name: TaskId,
+        command: CommandId,
+        attempt: AttemptState,
+        verdict: str,
+        arguments: Mapping[str, Any],
+    ) -> dict[str, str]:
+        """Return what the report of an attempt owes, as stated with the verdict."""
+        asked = cast("list[str]", attempt.act.get("report", ())) if verdict == "all" else ()
+        return values_owed(
+            self._state,
+            f"reconcile {name}",
+            attempt.act,
+            asked,
+            values_of(arguments),
+            own=(command, name),
         )
 
     # recipes and orders ------------------------------------------------------------------------
@@ -853,7 +873,7 @@ def _why_not_receivable(event: ContainerReceived, state: HostState, now: Instant
     labels = [event.label, *(f"{event.label}/{one}" for one in event.positions)]
     if any(one in state.containers for one in (event.container, *inner)):
         return "a container of that name was received before"
-    if any(one in state.labels for one in labels):
+    if any(why_label_taken(state, one) for one in labels):
         return "its label is another container's"
     if event.what == "patient_material" and event.coi is None:
         return "patient material needs its therapy event (coi)"
@@ -949,76 +969,17 @@ def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -
     )
 
 
-def _reconciled(batch: str, command: CommandId, verdict: str, done: str) -> AttemptReconciled:
+def _reconciled(
+    batch: str, command: CommandId, verdict: str, done: str, detail: Mapping[str, str]
+) -> AttemptReconciled:
     """Return the record that both people sign."""
     return AttemptReconciled.model_validate(
-        {"batch": batch, "command": command, "verdict": verdict, "done": done, "signatures": ()}
+        {
+            "batch": batch,
+            "command": command,
+            "verdict": verdict,
+            "done": done,
+            "detail": detail,
+            "signatures": (),
+        }
     )
-
-
-def _refuse_incomplete(
-    name: TaskId, task: TaskState, values: Mapping[str, str], choice: str
-) -> None:
-    """Refuse a report that lacks what the task asks for."""
-    if task.work == "do":
-        asked = cast("list[str]", task.ask.get("report", []))
-    else:
-        asked = [str(entry["name"]) for entry in task.ask.get("entries", [])]
-    _refuse_unreadable(name, task, values)
-    missing = [one for one in asked if not values.get(one)]
-    if missing and choice != NOT_DONE:
-        raise RefusedError(
-            f"report task {name}",
-            why=f"it lacks {', '.join(missing)}",
-            do_next="Fill in what is missing",
-        )
-    choices = [str(one["name"]) for one in task.ask.get("choices", [])]
-    if choices and choice not in choices:
-        raise RefusedError(
-            f"answer task {name}",
-            why=f"{choice!r} isn't one of {', '.join(choices)}",
-            do_next="Choose one of them",
-        )
-
-
-def _refuse_label(
-    name: TaskId, task: TaskState, values: Mapping[str, str], state: HostState
-) -> None:
-    """Refuse a label that no roll has, or that is on something else."""
-    if task.work != "do" or "label" not in task.ask.get("report", []):
-        return
-    label = values.get("label", "")
-    if not label:
-        return  # it was reported as not done
-    read_applied(label)
-    used = (one.values.get("label") for one in state.tasks.values())
-    if label in state.labels or label in used:
-        raise RefusedError(
-            f"report task {name}",
-            why="this label is on a container already",
-            do_next="Stick the next label of the roll over it, and report that one",
-        )
-
-
-def _refuse_unreadable(name: TaskId, task: TaskState, values: Mapping[str, str]) -> None:
-    """Refuse an amount that can't be read: the ledger would take it as it stands."""
-    amounts = {"volume": values["volume"]} if "volume" in values else {}
-    limits = {str(entry["name"]): entry for entry in task.ask.get("entries", [])}
-    amounts |= {
-        one: values[one] for one, entry in limits.items() if one in values and entry["lowest"]
-    }
-    for one, text in amounts.items():
-        try:
-            value = Quantity.read(text)
-            entry = limits.get(one)
-            if entry is None:
-                continue
-            lowest, highest = Quantity.read(entry["lowest"]), Quantity.read(entry["highest"])
-            if type(value) is not type(lowest) or not lowest <= value <= highest:
-                raise ValueError(f"it must be from {lowest} to {highest}")
-        except ValueError as unreadable:
-            raise RefusedError(
-                f"report task {name}",
-                why=f"{one.replace('_', ' ')}: {unreadable}",
-                do_next="Enter it as a number with its unit, e.g. 250 mL",
-            ) from unreadable

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final, cast, get_args
 
 from chain_of_identity.gate import Break
-from orchestrator.engine.materials import CARRYING, SHARED, apply_effect, bind_kit_positions
+from orchestrator.engine.materials import (
+    CARRYING,
+    SHARED,
+    apply_effect,
+    bind_kit_positions,
+    bind_label,
+)
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
     AlarmState,
@@ -175,7 +181,7 @@ def _container_received(state: HostState, at: Recorded[Any], event: ev.Container
         volume_nl=Volume.read(event.volume).base if event.volume else 0,
         capacity_nl=Volume.read(event.capacity).base if event.capacity else 0,
     )
-    state.labels[event.label] = event.container
+    bind_label(state, event.label, event.container)
     bind_kit_positions(state, event)
 
 

@@ -1,7 +1,8 @@
 """The material ledger: what a settled act did to containers, their contents and places.
 
 Called by the fold only. It believes evidence: an act whose effect is unknown changes
-nothing here until people have decided what it did.
+nothing here until people have decided what it did. A report that can't be believed puts
+what it was about into quarantine, where people look at it; it never ends a batch.
 """
 
 from __future__ import annotations
@@ -44,7 +45,27 @@ def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
             kit=event.container,
             port=position,
         )
-        state.labels[f"{event.label}/{position}"] = inner
+        bind_label(state, f"{event.label}/{position}", inner)
+
+
+def bind_label(state: HostState, label: str, container: str) -> bool:
+    """Bind a label to a container, unless it is another's: then both go into quarantine.
+
+    Returns:
+        Whether the label is this container's now.
+    """
+    other = state.labels.setdefault(label, container)
+    if other == container:
+        return True
+    for one, beside in ((container, other), (other, container)):
+        _quarantine(state, one, f"its label was also reported of {beside}")
+    return False
+
+
+def _quarantine(state: HostState, container: str, why: str) -> None:
+    known = state.containers.get(container)
+    if known is not None:
+        known.quarantined = known.quarantined or why
 
 
 def apply_effect(state: HostState, batch: str, attempt: AttemptState, at: Recorded[Any]) -> None:
@@ -136,10 +157,10 @@ def _shared_out(
     del at
     source, target = (state.containers[name] for name in act["containers"][:2])
     target.coi = target.coi or source.coi
-    reported = attempt.detail.get("volume") or act["parameters"].get("volume")
+    reported = _reported_volume(state, act, attempt)
     if reported is None:
         return
-    moved = Volume.read(reported).base
+    moved = reported.base
     target.volume_nl += moved
     if act["work"] == "select_magnetically":
         source.volume_nl = 0
@@ -168,19 +189,41 @@ def _received(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
     _moved_by_hand(state, act, attempt, at)
-    if "volume" in attempt.detail:
-        container = state.containers[act["containers"][0]]
-        container.volume_nl = Volume.read(attempt.detail["volume"]).base
+    volume = _reported_volume(state, act, attempt)
+    if volume is not None:
+        state.containers[act["containers"][0]].volume_nl = volume.base
+
+
+def _reported_volume(state: HostState, act: dict[str, Any], attempt: AttemptState) -> Volume | None:
+    """Return how much hands moved, as reported or else as asked; None if neither says it.
+
+    What was owed and can't be read leaves the contents of both bags unknown.
+    """
+    is_owed = "volume" in act.get("report", ())
+    text = attempt.detail.get("volume") or act.get("parameters", {}).get("volume", "")
+    if not text and not is_owed:
+        return None
+    try:
+        volume = Volume.read(text)
+        if volume.base < 0:
+            raise ValueError(f"{volume} is less than nothing")
+    except ValueError:
+        for name in act["containers"][:2]:
+            _quarantine(state, name, f"no volume that can be read was reported of {act['work']}")
+        return None
+    return volume
 
 
 def _labelled(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
     del at
-    container = state.containers[act["containers"][0]]
-    label = attempt.detail["label"]
-    container.label = label
-    state.labels[label] = act["containers"][0]
+    name = act["containers"][0]
+    label = attempt.detail.get("label", "")
+    if not label:
+        _quarantine(state, name, "nobody reported which label was stuck on it")
+    elif bind_label(state, label, name):
+        state.containers[name].label = label
 
 
 _Apply = Callable[[HostState, dict[str, Any], AttemptState, Recorded[Any]], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.hands import Handwork
 from devices.interfaces.scanning import Identify
+from orchestrator.kernel.errors import ResultOutOfRangeError
 from orchestrator.kernel.identifiers import ContainerId, PlaceId
 from orchestrator.phases.handwork import by_hand
 from orchestrator.phases.outside import Outside
@@ -34,4 +35,11 @@ async def apply_label(
         second_person=True,
     )
     labelled = await outside.see(Identify(unit=unit, container=container, place=at))
-    return applied.detail["label"], labelled
+    label = applied.detail.get("label", "")
+    if not label:
+        raise ResultOutOfRangeError(
+            f"label {container}",
+            why="the record doesn't say which label was stuck on",
+            do_next="Put it aside and call quality assurance; nothing is done with it unlabelled",
+        )
+    return label, labelled

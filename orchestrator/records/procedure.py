@@ -271,9 +271,9 @@ class Procedure:
             evidence_after={} if shown is None else shown.evidence,
             proven=intended.proven,
             overdue=story.overdue,
-            performed_by=detail.get("performed_by") or _by(report),
+            performed_by=_by(report),
             performed_at=None if report is None else report.at,
-            verified_by=detail.get("verified_by") or _by(verified),
+            verified_by=_by(verified),
             verified_at=None if verified is None else verified.at,
         )
 
