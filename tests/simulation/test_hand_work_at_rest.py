@@ -17,6 +17,7 @@ from hw_mocks.ledger_record import ledger_of
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import TaskState
+from orchestrator.journal.events import AttemptReconciled
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
@@ -204,6 +205,14 @@ def test_a_weld_that_was_made_as_it_was_withdrawn_is_not_lost(tmp_path: Path, at
                 assert _state(engine) is PhaseState.HELD
                 await room.command("restart")
             await room.assert_it_ends_with_one_weld()
+            decided = [
+                one.event
+                for one in engine.core.journal.events()
+                if isinstance(one.event, AttemptReconciled)
+            ]
+            # two people decided where the attempt had been settled as not done
+            assert [one.detail for one in decided] == [{"weld": "sound"}] * len(decided)
+            assert bool(decided) == (at != "after it was offered anew")
 
     run_in_virtual_time(test())
 

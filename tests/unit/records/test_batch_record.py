@@ -17,6 +17,7 @@ import pytest
 from hw_mocks.technicians import Slips
 from orchestrator.journal.events import (
     AttemptReconciled,
+    AttemptSettled,
     AttemptUncertain,
     DeviationClosed,
     DeviationOpened,
@@ -28,7 +29,7 @@ from orchestrator.kernel.canonical import canonical
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, UserId
 from orchestrator.kernel.instants import Instant
-from orchestrator.records.batch_history import ANOTHER, StoredEvents, history_of
+from orchestrator.records.batch_history import ANOTHER, StoredEvents, history_of, read_journal
 from orchestrator.records.batch_record import BatchRecord, batch_record, record_of_history
 from orchestrator.records.completeness import RULES, open_items
 from orchestrator.records.paper import WIDTH, on_paper
@@ -212,6 +213,24 @@ def test_an_act_in_doubt_stands_open_with_what_it_asked() -> None:
     items = {one.item for one in record.open}
     assert {"acts", "phases", "end of the batch", "clocks", "alarms", "tasks"} <= items
     assert "P1: pump volume" in on_paper(record)
+
+
+@pytest.mark.requirement("BRR-05")
+def test_who_did_and_verified_hand_work_is_told_by_its_task_alone(folder: Path) -> None:
+    stored = read_journal(folder / "journal.sqlite")
+    forged = {"performed_by": "U-9998", "verified_by": "U-9999"}
+    events = [
+        one._replace(event=one.event.model_copy(update={"detail": {**one.event.detail, **forged}}))
+        if isinstance(one.event, AttemptSettled)
+        else one
+        for one in stored.events
+    ]
+    record = record_of_history(history_of(StoredEvents(events, ""), BATCH), SOUND)
+    attempts = [attempt for act in _acts(record) for attempt in act.attempts]
+    assert any("verified_by" in one.detail for one in attempts)
+    told = {who for one in attempts for who in (one.performed_by, one.verified_by)}
+    assert not told & set(forged.values()), told
+    assert any(one.verified_by for one in attempts), "a weld was verified"
 
 
 @pytest.mark.requirement("BRR-05")
