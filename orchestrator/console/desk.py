@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import ValidationError
 
 from chain_of_identity.pre_printed import refuse_misread
-from orchestrator.console.orders import why_unfit, why_unusable
+from orchestrator.console.orders import misfits, why_unusable
 from orchestrator.console.reports import refuse_report, values_of, values_owed, why_label_taken
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
@@ -622,12 +622,8 @@ class Desk:
                 why="its recipe isn't approved",
                 do_next="Have the recipe reviewed and approved",
             )
-        binding.require(self._engine.recipe_by_digest(binding.recipe))
-        bound_names = [str(one.container) for one in binding.containers]
-        bound_names += [str(one.kit) for one in binding.kits]
         coi = CoiId(str(arguments["coi"]))
-        for name in bound_names:
-            self._refuse_unfit(what, name, coi)
+        self._refuse_misfits(what, binding, coi)
         event = await self._signed(
             user,
             arguments,
@@ -648,13 +644,23 @@ class Desk:
             ),
             "approved",
         )
+        self._refuse_misfits(what, binding, coi)  # the password took a while: it must still stand
         return await self._core.record(batch, event)
 
-    def _refuse_unfit(self, what: str, name: str, coi: CoiId) -> None:
-        """Refuse a thing that another patient, another batch, quality or a date has a word on."""
-        why = why_unfit(self._state, name, coi, self._core.clock.utc())
-        if why:
-            raise RefusedError(what, why=why, do_next="Bind one that is free")
+    def _refuse_misfits(self, what: str, binding: Binding, coi: CoiId) -> None:
+        """Refuse a binding of anything that isn't, by now, what the recipe's word means."""
+        recipe = self._engine.recipe_by_digest(binding.recipe)
+        binding.require(recipe)
+        now, config = self._core.clock.utc(), self._core.cell.config
+        found = misfits(self._state, config, recipe, binding, coi, now)
+        if found:
+            more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+            raise RefusedError(
+                what,
+                why="; ".join(found[:5]) + more,
+                do_next="Bind what the recipe asks for, free and in date: the view 'order' "
+                "proposes it",
+            )
 
     # batches ---------------------------------------------------------------------------------
 

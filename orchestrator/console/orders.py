@@ -4,12 +4,12 @@ A thing fits if it is of the right kind and catalogue, holds enough, and nothing
 against it: another patient, another batch, quarantine, an expired lot. Of those that fit the
 smallest is taken, then the one that expires first; the patient's material is never chosen
 between two. What is proposed binds nobody: a person reads it, changes it and signs it, and
-``make_batch`` holds everything to it once more.
+what is signed is held to the same rules again (``misfits``), as things stand by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,9 +27,6 @@ from orchestrator.recipe.binding import (
     BoundValue,
 )
 from orchestrator.recipe.model import EmptyBag, Kit, Material, PatientMaterial, Reagent, Recipe
-
-INNER: Final = ("vessel", "flush", "waste")
-"""A kit's own containers: what the recipe calls them stands in its fields of these names."""
 
 _OPEN: Final = ("made", "running")
 
@@ -72,8 +69,7 @@ class Ordering:
         for kit in recipe.kits:
             if found := self._found(kit.name, *_wanted_kit(kit)):
                 kits.append(BoundKit.model_validate({"name": kit.name, "kit": str(found)}))
-                named = {"vessel": kit.vessel, "flush": kit.flush, "waste": kit.waste}
-                containers += [_bound(named[one], f"{found}/{one}") for one in INNER]
+                containers += [_bound(name, f"{found}/{one}") for name, one in kit.inner.items()]
         units, places = self._units(recipe)
         for one in recipe.ordered:
             if one.name not in self.ordered:
@@ -89,7 +85,9 @@ class Ordering:
             ordered=tuple(BoundValue(name=name, value=one) for name, one in self.ordered.items()),
         )
         if not self._problems:
-            self._problems += binding.problems(recipe)
+            self._problems += binding.problems(recipe) or misfits(
+                self.state, self.config, recipe, binding, self.coi, self.now
+            )
         return Proposal(binding, self._lines, self._problems)
 
     def _refuse_unknown_words(self, recipe: Recipe) -> None:
@@ -114,16 +112,11 @@ class Ordering:
                 return ""
             chosen = free[0]
             self._taken.add(chosen)
-        elif why := self._why_not(chosen, wanted, fits):
+        elif why := _why_not(self.state, chosen, wanted, fits, self.coi, self.now):
             self._problems.append(f"{name!r}: {why}")
             return ""
         self._lines.append({"name": name, "is": chosen, "holds": self._holds(chosen)})
         return chosen
-
-    def _why_not(self, chosen: str, wanted: str, fits: _Fits) -> str:
-        if why := why_unfit(self.state, chosen, self.coi, self.now):
-            return why
-        return "" if fits(self.state.containers[chosen]) else f"{chosen} isn't {wanted}"
 
     def _fitting(self, fits: _Fits) -> list[str]:
         """Return what is of the right kind and not taken, the best first."""
@@ -186,6 +179,55 @@ class Ordering:
                 told = f"{place}{waits}"
             self._lines.append({"name": role.name, "is": told, "holds": ""})
         return units, places
+
+
+def misfits(
+    state: HostState, config: CellConfig, recipe: Recipe, binding: Binding, coi: str, now: Instant
+) -> tuple[str, ...]:
+    """Return each of the bound things and units that isn't what the recipe's word means.
+
+    Args:
+        state: As it is now: what was proposed from may be older.
+        config: The process cell that it is made in.
+        recipe: What is made.
+        binding: Whole: ``Binding.problems`` finds nothing.
+        coi: The therapy event that it is made for.
+        now: Lots that have expired by now aren't used.
+    """
+    words = [(one.name, _wanted(one, coi)) for one in recipe.materials]
+    words += [(one.name, _wanted_kit(one)) for one in recipe.kits]
+    for kit in recipe.kits:
+        words += [(name, _wanted_inside(kit, position)) for name, position in kit.inner.items()]
+    found: list[str] = []
+    for name, (wanted, fits, _) in words:
+        if why := _why_not(state, str(binding.container(name)), wanted, fits, coi, now):
+            found.append(f"{name!r}: {why}")
+    return (*found, *_wrong_units(config, recipe, binding))
+
+
+def _why_not(
+    state: HostState, chosen: str, wanted: str, fits: _Fits, coi: str, now: Instant
+) -> str:
+    if why := why_unfit(state, chosen, coi, now):
+        return why
+    return "" if fits(state.containers[chosen]) else f"{chosen} isn't {wanted}"
+
+
+def _wrong_units(config: CellConfig, recipe: Recipe, binding: Binding) -> Iterator[str]:
+    """Yield what can't play its role in this cell, or stands at a place that isn't its own."""
+    places = {one.unit: one.place for one in binding.places}
+    for role in recipe.equipment:
+        bound, place = str(binding.unit(role.name)), places.pop(role.name, None)
+        unit = config.by_unit.get(bound)
+        if unit is None or unit.kind != role.kind:
+            yield f"{role.name!r}: {bound} isn't a {role.kind} of the cell {config.name}"
+        elif unit.lease == "batch" and unit.places:
+            if place not in unit.places:
+                yield f"{role.name!r}: {place or 'no place'} isn't a place of {bound}"
+        elif place is not None:
+            yield f"{role.name!r}: a batch holds no place of {bound}"
+    for name in places:
+        yield f"the recipe has no unit {name!r} to hold a place at"
 
 
 def why_unfit(state: HostState, name: str, coi: str, now: Instant) -> str:
@@ -263,6 +305,19 @@ def _wanted_kit(kit: Kit) -> tuple[str, _Fits, bool]:
         return one.what == "kit" and one.material == kit.catalogue and not one.kit
 
     return f"a kit {kit.catalogue}", fits, False
+
+
+def _wanted_inside(kit: Kit, position: str) -> tuple[str, _Fits, bool]:
+    """Return what a kit's own container holds or has room for, as far as its receipt says."""
+    filled = kit.flush_volume if position == "flush" else Volume.of_base(0)
+    room = {"vessel": kit.capacity, "waste": kit.waste_capacity}.get(position, filled)
+
+    def fits(one: ContainerState) -> bool:
+        has_room = not one.capacity_nl or one.capacity_nl >= room.base
+        return one.port == position and one.volume_nl >= filled.base and has_room
+
+    told = f"with {filled}" if filled.base else f"for {room}"
+    return f"the {position} of a kit {kit.catalogue} {told}", fits, False
 
 
 def order_view(

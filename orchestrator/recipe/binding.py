@@ -144,10 +144,24 @@ class Binding(Frozen):
         for identifier, count in Counter(used).items():
             if count > 1:
                 yield f"{identifier} stands for {count} containers"
+        yield from self._strangers_in_kits(recipe)
         for ordered in recipe.ordered:
             for bound in self.ordered:
                 if bound.name == ordered.name:
                     yield from _outside(bound, ordered.bounds.lowest, ordered.bounds.highest)
+
+    def _strangers_in_kits(self, recipe: Recipe) -> Iterator[str]:
+        """Yield what stands for a kit's own container and isn't that one of the bound kit."""
+        trays = {bound.name: bound.kit for bound in self.kits}
+        own = {
+            name: f"{trays[kit.name]}/{position}"
+            for kit in recipe.kits
+            if kit.name in trays
+            for name, position in kit.inner.items()
+        }
+        for bound in self.containers:
+            if str(bound.container) != own.get(bound.name, str(bound.container)):
+                yield f"{bound.name!r} is {own[bound.name]} of its kit, not {bound.container}"
 
     def _unbound(self, what: str, name: str) -> RecipeRefusedError:
         return RecipeRefusedError(

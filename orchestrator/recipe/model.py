@@ -128,6 +128,11 @@ class Kit(Frozen):
         """Return which container is preattached where: container to position."""
         return {self.vessel: "vessel", self.flush: "flush", self.waste: self.ports[-1]}
 
+    @property
+    def inner(self) -> dict[str, str]:
+        """Return what each of its own containers is received as, e.g. ``<kit>/vessel``."""
+        return {self.vessel: "vessel", self.flush: "flush", self.waste: "waste"}
+
 
 # What it runs on -----------------------------------------------------------------------
 

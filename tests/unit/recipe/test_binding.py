@@ -26,12 +26,14 @@ RECIPE = recipe_of(
     ordered=(OrderedValue(name="dose", bounds=Bounds(lowest="5 mL", highest="10 mL")),),
 )
 
+INNER = {"vessel": "K-1/vessel", "flush": "K-1/flush", "waste": "K-1/waste"}
+
 
 def bound(**others: Any) -> Binding:
     whole: dict[str, Any] = {
         "recipe": RECIPE.digest,
         "containers": tuple(
-            BoundContainer(name=name, container=ContainerId(f"C-{number}"))
+            BoundContainer(name=name, container=ContainerId(INNER.get(name, f"C-{number}")))
             for number, name in enumerate(RECIPE.containers())
         ),
         "kits": (BoundKit(name="kit", kit=KitId("K-1")),),
@@ -76,6 +78,21 @@ def test_a_whole_binding_is_admitted_and_can_be_recorded() -> None:
 def test_what_does_not_fit_is_refused(others: dict[str, Any], why: str) -> None:
     with pytest.raises(RecipeRefusedError, match=why):
         bound(**others).require(RECIPE)
+
+
+@pytest.mark.parametrize("name", INNER)
+@pytest.mark.parametrize("other", ["K-2/vessel", "K-1/p1", "C-9", *INNER.values()])
+def test_a_kit_s_own_container_is_no_other(name: str, other: str) -> None:
+    own, containers = INNER[name], bound().containers
+    swapped = tuple(
+        one.model_copy(update={"container": ContainerId(other)}) if one.name == name else one
+        for one in containers
+    )
+    if other == own:
+        bound(containers=swapped).require(RECIPE)
+        return
+    with pytest.raises(RecipeRefusedError, match=f"'{name}' is {own} of its kit, not {other}"):
+        bound(containers=swapped).require(RECIPE)
 
 
 @pytest.mark.parametrize("ask", ["container", "kit", "unit", "place", "value"])
