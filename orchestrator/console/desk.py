@@ -679,17 +679,9 @@ class Desk:
         return move
 
     async def _start_batch(self, user: UserId, arguments: dict[str, Any]) -> int:
-        del user
+        """Answer once the order to start is on disk; the batch runs when its places are free."""
         batch = BatchId(str(arguments["batch"]))
-        known = self._state.batches.get(batch)
-        if known is None or known.status != "made" or self._engine.is_admitting(batch):
-            raise RefusedError(
-                f"start batch {batch}",
-                why="there is none of that name" if known is None else "it was started",
-                do_next="Look at the batches, and start one that is made and not started",
-            )
-        self._engine.begin_batch(batch)  # it runs as soon as its places are free; nobody waits
-        return self._state.seq
+        return await self._engine.ask_to_start(batch, user, str(arguments["request"]))
 
     # alarms, deviations, equipment ------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from orchestrator.journal.events import (
     BatchBroken,
     BatchMade,
     BatchMended,
+    BatchStartAsked,
     BatchStarted,
     BatchStoodStill,
     EquipmentSeen,
@@ -53,7 +54,14 @@ from orchestrator.kernel.errors import (
     RecipeRefusedError,
     RefusedError,
 )
-from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId, PhasePath, TaskId
+from orchestrator.kernel.identifiers import (
+    BatchId,
+    CommandId,
+    EquipmentId,
+    PhasePath,
+    TaskId,
+    UserId,
+)
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import minute
 from orchestrator.process_cell.config import LoadedCell
@@ -160,8 +168,8 @@ class Engine:
             if batch.status == "running":
                 await self._resume(BatchId(name))
             elif batch.status == "made":
-                if self._owns_or_wants(name):
-                    self.begin_batch(BatchId(name))
+                if batch.start_asked_by:
+                    self._begin(BatchId(name))
             else:
                 await self._let_go(BatchId(name))
 
@@ -181,38 +189,37 @@ class Engine:
         """Bind a recipe to a therapy event, containers and equipment."""
         await self.core.record(made.batch, made)
 
-    def begin_batch(self, batch: BatchId) -> asyncio.Task[None]:
-        """Begin to admit a batch; it runs as soon as it has its long leases.
+    async def ask_to_start(self, batch: BatchId, by: UserId, request: str = "") -> int:
+        """Make a person's order to start a batch durable, and begin to admit it.
+
+        It runs as soon as it has its long leases; nobody waits for that. What dies after the
+        order is on disk admits it at the next start.
 
         Raises:
             RefusedError: There is no such batch, or it was started before.
         """
         known = self.core.state.batches.get(batch)
-        if known is None or known.status != "made":
+        if known is None or known.status != "made" or known.start_asked_by:
             raise RefusedError(
                 f"start batch {batch}",
-                why="there is none of that name" if known is None else f"it is {known.status}",
-                do_next="Look at the batches",
+                why="there is none of that name" if known is None else "it was started",
+                do_next="Look at the batches, and start one that is made and not started",
             )
-        admission = self._admissions.get(batch)
-        if admission is None or admission.done():
-            admission = self._admissions[batch] = self.spawn(
-                partial(self._admit, batch), f"admission of {batch}"
-            )
-        return admission
+        seq = await self.core.record(batch, BatchStartAsked(batch=batch, by=by, request=request))
+        self._begin(batch)
+        return seq
 
-    def is_admitting(self, batch: BatchId) -> bool:
-        """Return whether a batch was started and hasn't all its long leases yet."""
-        admission = self._admissions.get(batch)
-        return admission is not None and not admission.done()
+    def _begin(self, batch: BatchId) -> None:
+        self._admissions[batch] = self.spawn(partial(self._admit, batch), f"admission of {batch}")
 
-    async def start_batch(self, batch: BatchId) -> None:
-        """Take the batch's long leases and let it run; return when it does.
+    async def start_batch(self, batch: BatchId, by: UserId) -> None:
+        """Have a batch started, and return when it runs.
 
         Raises:
             RefusedError: There is no such batch, or it was started before.
         """
-        await asyncio.wait({self.begin_batch(batch)})
+        await self.ask_to_start(batch, by)
+        await asyncio.wait({self._admissions[batch]})
 
     async def _admit(self, batch: BatchId) -> None:
         state = self.core.state.batches[batch]
@@ -231,10 +238,6 @@ class Engine:
         if known.broken_path == "*":
             await self.mend_batch(batch)
         self._run(batch)
-
-    def _owns_or_wants(self, batch: str) -> bool:
-        state = self.core.state
-        return any(one.batch == batch for one in (*state.waiters.values(), *state.leases.values()))
 
     async def _let_go(self, batch: BatchId) -> None:
         """End what a batch that has ended still owns or waits for."""
@@ -293,7 +296,10 @@ class Engine:
             )
 
     async def ended(self, batch: BatchId) -> None:
-        """Return when a batch that runs has ended or stands broken."""
+        """Return when a batch that runs, or was asked to, has ended or stands broken."""
+        admission = self._admissions.get(batch)
+        if admission is not None:
+            await asyncio.wait({admission})
         run = self._runs.get(batch)
         if run is not None:
             await asyncio.wait({run})

@@ -224,6 +224,11 @@ def _assign(state: HostState, name: str, container: ContainerState, event: ev.Ba
             one.coi = one.coi or event.coi
 
 
+def _batch_start_asked(state: HostState, at: Recorded[Any], event: ev.BatchStartAsked) -> None:
+    del at
+    state.batches[event.batch].start_asked_by = event.by
+
+
 def _batch_started(state: HostState, at: Recorded[Any], event: ev.BatchStarted) -> None:
     del at
     state.batches[event.batch].status = "running"
@@ -662,6 +667,7 @@ _STEPS: Final = cast(
         "container_quarantined": _container_quarantined,
         "container_released": _container_released,
         "batch_made": _batch_made,
+        "batch_start_asked": _batch_start_asked,
         "batch_started": _batch_started,
         "batch_ended": _batch_ended,
         "batch_broken": _batch_broken,

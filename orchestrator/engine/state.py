@@ -86,6 +86,8 @@ class BatchState:
     ordered: Texts
     made_at: Instant
     status: str = "made"
+    start_asked_by: str = ""
+    """Who had it started; it stays ``made`` until it has its long leases."""
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     branches: Texts = field(default_factory=dict)
     measured: Texts = field(default_factory=dict)

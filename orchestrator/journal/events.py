@@ -263,6 +263,15 @@ class BatchMade(Frozen):
     signature: Signed
 
 
+class BatchStartAsked(Frozen):
+    """A person had the batch started: it is admitted as soon as its long leases are free."""
+
+    kind: Literal["batch_start_asked"] = "batch_start_asked"
+    batch: BatchId
+    by: UserId
+    request: str = Field(default="", description="Which command did it, to answer it once")
+
+
 class BatchStarted(Frozen):
     """The batch was admitted with its long leases, and runs."""
 
@@ -789,6 +798,7 @@ AnyEvent = Annotated[
     | ContainerQuarantined
     | ContainerReleased
     | BatchMade
+    | BatchStartAsked
     | BatchStarted
     | BatchEnded
     | BatchBroken

@@ -316,6 +316,10 @@ class _Bench:
             )
         await self.engine.start()
 
+    async def start(self, batch: BatchId) -> None:
+        """Have a batch started, and return when it runs."""
+        await self.engine.start_batch(batch, UserId("U-1"))
+
 
 async def _acts_per_s(path: Path, batches: int) -> tuple[float, float]:
     rate = syncs = 0.0
@@ -324,7 +328,7 @@ async def _acts_per_s(path: Path, batches: int) -> tuple[float, float]:
             bench = _Bench(path, batches, tasks, ask=False)
             await bench.begin()
             began, commits = time.perf_counter(), bench.commits
-            await asyncio.wait([bench.engine.begin_batch(batch) for batch in bench.batches])
+            await asyncio.gather(*map(bench.start, bench.batches))
             for batch in bench.batches:
                 await bench.engine.ended(batch)
             acts = batches * ACTS
@@ -357,7 +361,7 @@ async def _signal_ms(path: Path) -> float:
                 )
 
             bench.engine.core.listeners.append(look)
-            await bench.engine.start_batch(bench.batches[0])
+            await bench.start(bench.batches[0])
             await bench.engine.ended(bench.batches[0])
             bench.journal.close()
             raise _OverError

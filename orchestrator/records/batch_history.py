@@ -108,6 +108,7 @@ class BatchHistory:
     events: list[At] = field(default_factory=list[At])
     recipe: At | None = None
     recipe_signed: list[At] = field(default_factory=list[At])
+    start_asked: At | None = None
     started: At | None = None
     ended: At | None = None
     phases: dict[str, PhaseStory] = field(default_factory=dict[str, PhaseStory])
@@ -213,6 +214,8 @@ class _Walk:
     def _own(self, at: At) -> None:
         history = self._history
         match at.event:
+            case ev.BatchStartAsked():
+                history.start_asked = at
             case ev.BatchStarted():
                 history.started = at
             case ev.BatchEnded():

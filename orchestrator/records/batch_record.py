@@ -140,6 +140,8 @@ class _Assembly:
             status=self._status(),
             state=procedure.state(),
             made_at=history.made.at,
+            start_asked_by=self._start_asked_by(),
+            start_asked_at=_at(history.start_asked),
             started_at=_at(history.started),
             ended_at=_at(history.ended),
             engine=self._made.engine,
@@ -181,6 +183,10 @@ class _Assembly:
     def _status(self) -> str:
         batch = self._state.batches[self._history.batch]
         return "broken" if batch.broken else batch.status
+
+    def _start_asked_by(self) -> str:
+        asked = self._history.start_asked
+        return "" if asked is None else str(asked.event.by)
 
     def _is_during(self, at: Instant) -> bool:
         started, ended = self._history.started, self._history.ended
@@ -226,6 +232,7 @@ class _Assembly:
         self, phases: tuple[PhaseEntry, ...], signatures: tuple[SignatureEntry, ...]
     ) -> Iterator[PersonEntry]:
         users: dict[str, None] = {one.signer: None for one in signatures}
+        users[self._start_asked_by()] = None
         for phase in phases:
             users |= dict.fromkeys((*phase.performed_by, *phase.verification.by))
             for entry in phase.entries:

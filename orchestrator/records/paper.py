@@ -113,6 +113,7 @@ class _Paper:
                 ("Process cell", f"file digest {record.cell}"),
                 ("Engine", f"{record.engine}"),
                 ("Made", _time(record.made_at)),
+                ("Started by", self._start_asked()),
                 ("Started", _time(record.started_at)),
                 ("Ended", _time(record.ended_at)),
                 ("Status", f"{record.status} (procedure: {record.state})"),
@@ -808,6 +809,12 @@ class _Paper:
             return "NOT SIGNED"
         fits = "" if one.fits else " (DOES NOT FIT)"
         return f"{one.name} ({one.signer}), {one.meaning} {_time(one.at)}{fits}"
+
+    def _start_asked(self) -> str:
+        record = self._record
+        if record.start_asked_at is None:
+            return "nobody recorded"
+        return f"{self._who(record.start_asked_by)}, {_time(record.start_asked_at)}"
 
     def _commanded(self, user: str) -> str:
         return f"; by {self._who(user)}" if user else ""

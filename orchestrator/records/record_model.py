@@ -664,6 +664,8 @@ class BatchRecord(Frozen):
     status: str
     state: str
     made_at: Instant
+    start_asked_by: str
+    start_asked_at: Instant | None
     started_at: Instant | None
     ended_at: Instant | None
     engine: str

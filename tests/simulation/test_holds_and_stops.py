@@ -398,9 +398,9 @@ def test_one_who_waits_for_a_lease_and_is_stopped_waits_no_more(tmp_path: Path) 
             other = next(one for one in _kinds(engine, "batch_made"))
             second = other.model_copy(update={"batch": BatchId("B-2")})
             await engine.make_batch(second)
-            await engine.start_batch(BATCH)
+            await engine.start_batch(BATCH, thin.USER)
             await asyncio.sleep(5)
-            await engine.start_batch(BatchId("B-2"))
+            await engine.start_batch(BatchId("B-2"), thin.USER)
             await asyncio.sleep(5)
             assert [one.batch for one in engine.core.state.waiters.values()] == ["B-2"]
             await cell.give("supervisor", "stop", batch="B-2", why="not today")
@@ -453,7 +453,7 @@ def test_a_batch_is_started_once(tmp_path: Path) -> None:
             await begin(engine)
             for batch in (BATCH, BatchId("B-9")):
                 with pytest.raises(RefusedError):
-                    await engine.start_batch(batch)
+                    await engine.start_batch(batch, thin.USER)
             await asyncio.wait_for(engine.ended(BATCH), LONG_S)
             assert len(_kinds(engine, "batch_started")) == 1
             assert isinstance(_kinds(engine, "recipe_submitted")[0], RecipeSubmitted)
@@ -469,7 +469,7 @@ def test_a_batch_held_where_another_waits_raises_an_alarm_with_its_margin(tmp_pa
             )
             made = next(one for one in _kinds(engine, "batch_made"))
             await engine.make_batch(made.model_copy(update={"batch": BatchId("B-2")}))
-            await engine.start_batch(BATCH)
+            await engine.start_batch(BATCH, thin.USER)
             await asyncio.sleep(5)
             await cell.give("supervisor", "hold", batch=BATCH, why="wait")
             await asyncio.sleep(600)

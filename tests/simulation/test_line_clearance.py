@@ -47,9 +47,9 @@ async def _both(engine: Engine) -> None:
     await engine.core.record_for_host(*events)
     (made,) = (one for one in events if isinstance(one, BatchMade))
     await engine.make_batch(made.model_copy(update={"batch": NEXT}))
-    await engine.start_batch(BATCH)
+    await engine.start_batch(BATCH, thin.USER)
     await asyncio.sleep(5)
-    await engine.start_batch(NEXT)
+    await engine.start_batch(NEXT, thin.USER)
     await asyncio.wait_for(engine.ended(BATCH), LONG_S)
 
 

@@ -27,7 +27,16 @@ from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, recipe_that_docks, thin_cell
+from tests.simulation.thin import (
+    BAG,
+    BATCH,
+    KIT,
+    TRANSFERRED,
+    USER,
+    begin,
+    recipe_that_docks,
+    thin_cell,
+)
 
 DEAD_S = (0.0, 20.0, 3600.0)
 """Not at all, into the middle of the motion, beyond its end."""
@@ -81,8 +90,8 @@ async def _go_to_the_end(engine: Engine) -> None:
     batch = engine.core.state.batches.get(BATCH)
     if batch is None:
         await begin(engine, recipe_that_docks())
-    elif batch.status == "made":
-        await engine.start_batch(BATCH)  # the order to start died with the engine
+    elif batch.status == "made" and not batch.start_asked_by:
+        await engine.start_batch(BATCH, USER)  # it died before the order to start was on disk
     await engine.ended(BATCH)
 
 

@@ -47,6 +47,7 @@ BAG = "C-1"
 OTHER_BAG = "C-2"
 KIT = "K-1"
 SEED = 7
+USER = UserId("U-0001")
 TRANSFERRED = 60 * mL
 
 
@@ -161,15 +162,14 @@ async def begin(engine: Engine, recipe: Recipe | None = None) -> None:
     """Put recipe and material on file, and start the one batch."""
     now, cell = engine.core.clock.utc(), engine.core.cell.digest
     await engine.core.record_for_host(*on_file(now, cell, recipe))
-    await engine.start_batch(BATCH)
+    await engine.start_batch(BATCH, USER)
 
 
 def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> list[AnyEvent]:
     """Return what says that recipe and material were received and the batch made."""
     recipe = recipe or thin_recipe()
-    user = UserId("U-0001")
     signed = Signed(
-        signer=user,
+        signer=USER,
         printed_name="A",
         meaning="authored",
         signed_digest=recipe.digest,
@@ -184,7 +184,7 @@ def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> lis
             content=recipe.content.decode(),
             signature=signed,
         ),
-        LotReceived(lot=LotId("LOT-1"), material="kit", expires=now + 1000 * hour, by=user),
+        LotReceived(lot=LotId("LOT-1"), material="kit", expires=now + 1000 * hour, by=USER),
         ContainerReceived(
             container=ContainerId(KIT),
             label=f"L-{KIT}",
@@ -193,7 +193,7 @@ def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> lis
             lot=LotId("LOT-1"),
             positions=("vessel", "flush", "waste"),
             volumes=("0 mL", "200 mL", "0 mL"),
-            by=user,
+            by=USER,
         ),
         *(
             ContainerReceived(
@@ -204,7 +204,7 @@ def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> lis
                 coi=CoiId(coi),
                 volume="100 mL",
                 capacity="300 mL",
-                by=user,
+                by=USER,
             )
             for name, coi in ((BAG, "COI-A"), (OTHER_BAG, "COI-B"))
         ),
