@@ -34,6 +34,7 @@ from orchestrator.engine.words import doubt_offered
 from orchestrator.journal.events import (
     AnyEvent,
     AttemptReopened,
+    AttemptSettled,
     BatchBroken,
     BatchMade,
     BatchMended,
@@ -44,8 +45,9 @@ from orchestrator.journal.events import (
     HostStarted,
     HostStopped,
     RecipeSubmitted,
+    TaskReported,
 )
-from orchestrator.journal.journal import Journal
+from orchestrator.journal.journal import Journal, Recorded
 from orchestrator.kernel.acts import Act
 from orchestrator.kernel.errors import (
     JournalLatchedError,
@@ -142,6 +144,8 @@ class Engine:
         self.watches = Watches(self.core, self._traces, self.recognition)
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._admissions: dict[str, asyncio.Task[None]] = {}
+        self._late: dict[TaskId, asyncio.Task[None]] = {}
+        self.core.listeners.append(self._look_at_report)
         self.latch = Latch(self.core, self._all_that_runs)
 
     async def start(self) -> None:
@@ -164,6 +168,7 @@ class Engine:
             await self._see(EquipmentId(equipment))
         self.spawn(self.limits.watch, "watch of limits")
         self.spawn(self.watch_idle_equipment, "watch of idle instruments")
+        await self._look_at_reports()
         for name, batch in tuple(core.state.batches.items()):
             if batch.status == "running":
                 await self._resume(BatchId(name))
@@ -366,8 +371,39 @@ class Engine:
         Where it was settled as not done, two people decide what was: a physical act is
         neither lost nor asked for a second time.
         """
+        looked = self._late.get(task)
+        if looked is None:
+            looked = self._late[task] = self.spawn(
+                partial(self._look_at_late_report, task), f"late report {task}"
+            )
+        await asyncio.shield(looked)
+
+    def _look_at_report(self, recorded: Recorded[AnyEvent]) -> None:
+        """Look at a report that came on record as its task was withdrawn."""
+        event = recorded.event
+        if isinstance(event, TaskReported):
+            task = str(event.task)
+        elif isinstance(event, AttemptSettled):
+            task = str(event.command)
+        else:
+            return
+        if self.board.is_passed_over(task):
+            self.spawn(partial(self.reported_late, TaskId(task)), f"look at {task}")
+
+    async def _look_at_reports(self) -> None:
+        """Look at the reports that came on record as the software died."""
+        state = self.core.state
+        for task in [TaskId(name) for name in state.tasks if self.board.is_passed_over(name)]:
+            batch = state.tasks[task].batch
+            for unit_procedure in state.batches[batch].procedures:
+                self.holds.control_of(batch, unit_procedure)
+            await self.reported_late(task)
+
+    async def _look_at_late_report(self, task: TaskId) -> None:
         core = self.core
         attempt = await self.board.settlement(task)
+        if attempt is not None and attempt.verdict == "all":
+            return  # the report counted
         if attempt is None or attempt.verdict != "nothing":
             await self.alarms.raise_alarm(
                 f"late report {task}",

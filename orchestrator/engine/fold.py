@@ -487,6 +487,8 @@ def _task_offered(state: HostState, at: Recorded[Any], event: ev.TaskOffered) ->
 
 def _task_taken(state: HostState, at: Recorded[Any], event: ev.TaskTaken) -> None:
     task = state.tasks[event.task]
+    if task.status == "withdrawn":
+        return  # nobody asks for it any more: it was taken as it was withdrawn
     task.changed = at.seq
     task.status = "taken"
     task.taken_by = event.by
@@ -547,7 +549,16 @@ def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> No
 
 
 def _task_withdrawn(state: HostState, at: Recorded[Any], event: ev.TaskWithdrawn) -> None:
+    """Withdraw a task, as far as nobody had begun it: hands are faster than a record.
+
+    What a person had taken at that moment is asked back; what they had reported counts.
+    """
     task = state.tasks[event.task]
+    if task.status == "done" or (task.work == "do" and task.status == "reported"):
+        return
+    if task.work == "do" and task.status == "taken":
+        task.recalled = task.recalled or event.why
+        return
     task.changed = at.seq
     task.status = "withdrawn"
 

@@ -10,7 +10,7 @@ from orchestrator.engine.state import AttemptState, TaskState, WordState
 from orchestrator.journal.events import TaskOffered
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.quantities import Duration
-from orchestrator.kernel.tasks import Answer
+from orchestrator.kernel.tasks import NOT_DONE, Answer
 
 
 class Board:
@@ -69,6 +69,16 @@ class Board:
         attempt = next(one for one in word.attempts if one.command == task)
         await self._core.bells.until("news", lambda: attempt.verdict != "open")
         return attempt
+
+    def is_passed_over(self, task: str) -> bool:
+        """Return whether hands report work as done whose attempt was settled as not begun."""
+        known = self._core.state.tasks.get(task)
+        if known is None or known.work != "do" or known.status not in ("reported", "done"):
+            return False
+        word = self._word_of(TaskId(task))
+        if known.choice == NOT_DONE or word is None or f"{task}/doubt" in self._core.state.tasks:
+            return False
+        return any(one.command == task and one.verdict == "nothing" for one in word.attempts)
 
     def place_of(self, task: TaskId) -> tuple[BatchId, PhasePath, int]:
         """Return where in a batch's walk the act of hand work stands."""

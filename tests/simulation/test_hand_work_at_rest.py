@@ -263,3 +263,87 @@ def test_hand_work_that_was_offered_as_the_software_died_in_a_hold_is_withdrawn(
                 await room.assert_it_ends_with_one_weld()
 
     run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("after_turns", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("first", ["person", "hold"])
+@pytest.mark.parametrize("said", ["take_task", "report_task"])
+def test_hand_work_said_in_the_turn_of_its_withdrawal_is_not_lost(
+    tmp_path: Path, said: str, first: str, after_turns: int
+) -> None:
+    """The person and the engine write at once: what hands did isn't asked for again."""
+
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            cell, engine = room.cell, room.engine
+            (task,) = _hand_work(engine, "offered")
+            (control,) = engine.holds.controls(BATCH)
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            report = {"values": {"weld": "sound"}}
+
+            async def person() -> None:
+                await cell.give("day-1", said, task=task, **(report if "report" in said else {}))
+
+            async def hold() -> None:
+                await engine.holds.hold(BATCH, control, "a hold in the same turn")
+
+            one, other = (person, hold) if first == "person" else (hold, person)
+            earlier = asyncio.ensure_future(one())
+            for _ in range(after_turns):
+                await asyncio.sleep(0)
+            try:
+                await other()
+            except RefusedError:  # the withdrawal had been seen: a report still counts
+                assert said == "take_task"
+            await earlier
+            await asyncio.sleep(5)
+            if said == "take_task":
+                await cell.give("day-1", "report_task", task=task, **report)
+            room.send_people(to_work=True)
+            await asyncio.sleep(SOON_S)
+            assert _state(engine) is PhaseState.HELD
+            await room.command("restart")
+            await room.assert_it_ends_with_one_weld()
+            assert not [one for one in engine.core.state.alarms if one.startswith("late report")]
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_a_late_report_on_record_as_the_software_died_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                for one in cell.technicians:
+                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+                await begin(engine)
+                task = await room.until("offered")
+                room.send_people(to_work=False)
+                cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+                cell.world.hands.put(BAG, "hook", by="U-0009")
+                await room.command("hold")
+                await asyncio.sleep(5)
+
+                async def dies(_: object) -> None:
+                    """Do nothing more."""
+
+                with monkeypatch.context() as dying:
+                    dying.setattr(engine, "reported_late", dies)
+                    report = {"values": {"weld": "sound"}}
+                    await cell.give("day-1", "report_task", task=task, **report)
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                await asyncio.sleep(5)
+                with pytest.raises(RefusedError, match="doubt"):
+                    await room.command("restart")
+                room.send_people(to_work=True)
+                await asyncio.sleep(SOON_S)
+                await room.command("restart")
+                await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
