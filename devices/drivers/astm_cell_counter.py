@@ -263,10 +263,10 @@ class AstmCellCounter:
         return Standing(values={"result": self._newest} if self._newest else {})
 
     async def prepare(self, act: Act) -> None:
-        """Bid for the link and send what goes before the order.
+        """Look at what the counter holds. The link isn't kept: an order may never follow.
 
         Raises:
-            RefusedError: The counter is busy, or holds a result of this sample that this
+            RefusedError: The counter holds a result of this sample that this
                 connection hadn't seen and that the attempt could be taken for. Nothing
                 was ordered.
             OutcomeUnknownError: No answer. Nothing was ordered.
@@ -281,20 +281,25 @@ class AstmCellCounter:
                     why=f"the counter holds {len(found)} of this sample already",
                     do_next="Resume: the next attempt tells its own result from these",
                 )
-        await self._link.acquire()
-        try:
-            await self._bid(self._what(asked))
-            await self._send(_HEADER)
-            await self._send(_PATIENT)
-        except BaseException:
-            self._link.release()
-            raise
 
     async def trigger(self, act: Act, command: CommandId) -> None:
+        """Bid for the link and send the order, whose frame is the trigger.
+
+        Raises:
+            RefusedError: The counter is busy. Nothing was ordered.
+            FailedError: It refused the order's frame. Nothing was ordered.
+            OutcomeUnknownError: It didn't acknowledge.
+        """
         asked = self._mine(act)
-        assert self._link.locked(), f"{self._equipment}: triggered without a preparation"
+        async with self._link:
+            await self._bid(self._what(asked))
+            await self._send_order(asked, command)
+
+    async def _send_order(self, asked: CountCells, command: CommandId) -> None:
         self._ordered_after = self._messages
         try:
+            await self._send(_HEADER)
+            await self._send(_PATIENT)
             if not await self._send_once(self._order(asked), command):
                 raise FailedError(
                     self._what(asked),
@@ -309,10 +314,7 @@ class AstmCellCounter:
                 do_next="Do not repeat it; let the counter be asked for a result",
             ) from lost
         finally:
-            try:
-                await self._end()
-            finally:
-                self._link.release()
+            await self._end()
 
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
         """Wait for the result.

@@ -361,6 +361,36 @@ def test_a_busy_counter_isnt_ready_and_takes_no_order() -> None:
     with_counter(paper, story)
 
 
+def test_a_counter_that_became_busy_takes_no_order() -> None:
+    paper = PaperCounter()
+
+    async def story(counter: AstmCellCounter) -> None:
+        await a_result_is_known(paper)
+        await counter.prepare(COUNT)
+        paper.refuses = {ENQ: [NAK] * 100}
+        with pytest.raises(RefusedError, match="busy"):
+            await counter.trigger(COUNT, FIRST)
+        assert paper.frames == []
+
+    with_counter(paper, story)
+
+
+def test_a_preparation_that_no_order_follows_leaves_the_counter_free() -> None:
+    paper = PaperCounter()
+
+    async def story(counter: AstmCellCounter) -> None:
+        await a_result_is_known(paper)
+        async with asyncio.timeout(600):
+            await counter.prepare(COUNT)  # then a hold comes, and it is prepared anew later
+            assert await counter.read(CounterReady(unit="counter")) == "yes"
+            await counter.prepare(COUNT)
+            await counter.trigger(COUNT, FIRST)
+        await asyncio.sleep(0.01)  # EOT has no answer
+        assert paper.orders == 1
+
+    with_counter(paper, story)
+
+
 def test_a_damaged_frame_of_the_counter_is_refused_and_taken_the_second_time() -> None:
     paper = PaperCounter()
 
