@@ -122,6 +122,7 @@ class Actor:
         driver = core.drivers[module.equipment]
         looked_at = len(_attempts(batch, phase.path, number))
         """Attempts whose fruitlessness is explained: seen by a person, or interrupted."""
+        made_ready = False
         async with lock:
             while True:
                 word = batch.phases[phase.path].words.get(number)
@@ -135,6 +136,7 @@ class Actor:
                 if phase.control.waits:
                     await phase.safe_point()  # a person lets it go on, and may have found more
                     looked_at = len(attempts)
+                    made_ready = False
                     continue
                 await phase.safe_point()
                 if _fruitless(attempts[looked_at:]):
@@ -145,8 +147,12 @@ class Actor:
                     await self._attempt(
                         phase, number, batch, unit, module, driver, act, asked, rest, proven, word
                     )
-                except MadeReadyError:
+                    made_ready = False
+                except MadeReadyError as ready:
                     looked_at = len(_attempts(batch, phase.path, number))
+                    if made_ready:  # it moves each time, and isn't ready after it
+                        await phase.hold(f"{module.equipment} had to be made ready twice: {ready}")
+                    made_ready = not made_ready
 
     async def _attempt(
         self,
@@ -164,6 +170,8 @@ class Actor:
     ) -> None:
         core = self._core
         proofs = await phase.fresh_proofs(number, proven)
+        if phase.control.waits:
+            return  # a hold came while a scan was awaited
         try:
             await self._recognise(phase, module, unit)
             standing = await driver.standing()
@@ -272,6 +280,7 @@ class Actor:
                         phase.batch,
                         AttemptFailed(batch=phase.batch, command=command, error=failed.as_record()),
                     )
+                    await self._alarms.clear(f"overdue {command}")
                     await phase.hold(str(failed))
                     return
                 if _told_to_wait(control):  # it came while the trigger was on its way
@@ -306,8 +315,11 @@ class Actor:
         tried = Act.kinds[act.kind].model_validate(attempt.act)
         command = CommandId(attempt.command)
         if attempt.verdict == "uncertain":
-            await phase.ask_what_was_done(attempt, tried, attempt.why)
-            await self._alarms.clear(f"overdue {command}")
+            try:
+                await phase.ask_what_was_done(attempt, tried, attempt.why)
+            finally:
+                if attempt.verdict != "uncertain":  # decided, also where a stop follows
+                    await self._alarms.clear(f"overdue {command}")
             return
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)

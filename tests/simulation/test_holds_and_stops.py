@@ -14,14 +14,17 @@ from typing import Any
 
 import pytest
 
+from devices.interfaces.driver import MadeReadyError, Settled
 from hw_mocks.technicians import Technician
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
+from orchestrator.engine.words import PhaseRun
 from orchestrator.journal.events import AnyEvent, RecipeSubmitted
 from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.acts import CannotTell
+from orchestrator.kernel.errors import FailedError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, PhasePath, UserId
-from orchestrator.kernel.quantities import hour, mL
+from orchestrator.kernel.quantities import hour, mL, second
 from orchestrator.kernel.tasks import Choice
 from orchestrator.phases.confirm import Confirm
 from orchestrator.phases.transfer import Transfer
@@ -492,5 +495,107 @@ def test_a_batch_held_where_another_waits_raises_an_alarm_with_its_margin(tmp_pa
             assert engine.core.state.alarms[name].cleared
             await asyncio.wait_for(engine.ended(BATCH), LONG_S)
             await taking
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_an_instrument_that_is_never_ready_is_held_after_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An act's preparation moves hardware each time: it isn't repeated without a person."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            prepared: list[str] = []
+
+            async def prepare(act: Any) -> None:
+                prepared.append(act.kind)
+                await asyncio.sleep(20)
+                raise MadeReadyError("home it", why="it wasn't homed", do_next="Wait")
+
+            monkeypatch.setattr(engine.core.drivers["P1"], "prepare", prepare)
+            await begin(engine)
+            await asyncio.sleep(6 * 3600)
+            assert _state(engine, "move") is PhaseState.HELD
+            assert "wasn't homed" in engine.core.state.batches[BATCH].procedures["move"].why
+            assert len(prepared) == 2
+            await cell.give("supervisor", "restart", batch=BATCH, why="look again")
+            await asyncio.sleep(3600)
+            assert len(prepared) == 4
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_a_hold_while_a_scan_is_awaited_refuses_no_act(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs: Any = PhaseRun.fresh_proofs
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            held: list[int] = []
+
+            async def scanned(run: PhaseRun, number: int, proven: Any) -> Any:
+                if not held:
+                    held.append(number)
+                    await cell.give("supervisor", "hold", batch=BATCH, why="a bell rings")
+                return await proofs(run, number, proven)
+
+            monkeypatch.setattr(PhaseRun, "fresh_proofs", scanned)
+            await begin(engine)
+            await asyncio.sleep(600)
+            assert held
+            assert _state(engine, "move") is PhaseState.HELD
+            assert not _kinds(engine, "act_refused")
+            assert not _kinds(engine, "attempt_intended")
+            await cell.give("supervisor", "restart", batch=BATCH, why="go on")
+            await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert engine.core.state.batches[BATCH].status == "complete"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("ends", ["failed", "doubt and stop"])
+def test_an_attempt_that_ends_otherwise_is_overdue_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            state = engine.core.state
+            driver: Any = engine.core.drivers["P1"]
+
+            async def trigger(act: Any, command: str) -> None:
+                del command
+                await asyncio.sleep(act.longest.to(second) + 60)
+                raise FailedError("run the pump", why="it says no", do_next="Look at it")
+
+            async def settle(act: Any, command: str, before: Any) -> Settled:
+                del command
+                await asyncio.sleep(act.longest.to(second) + 60)
+                return Settled(report=CannotTell(why="nobody knows"), standing=before)
+
+            if ends == "failed":
+                monkeypatch.setattr(driver, "trigger", trigger)
+            else:
+                monkeypatch.setattr(driver, "settle", settle)
+            await begin(engine)
+
+            def overdue() -> list[str]:
+                return [name for name in state.alarms if name.startswith("overdue ")]
+
+            await asyncio.wait_for(engine.core.bells.until("news", overdue), LONG_S)
+            for technician in cell.technicians:
+                technician.is_on_duty = lambda _: False
+            await asyncio.sleep(600)
+            assert overdue()
+            if ends == "doubt and stop":
+                await cell.give("supervisor", "stop", batch=BATCH, why="enough")
+                for technician in cell.technicians:
+                    technician.is_on_duty = lambda _: True
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+            assert all(state.alarms[name].cleared for name in overdue())
 
     run_in_virtual_time(test())
