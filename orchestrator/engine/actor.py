@@ -173,14 +173,13 @@ class Actor:
         if phase.control.waits:
             return  # a hold came while a scan was awaited
         try:
-            await self._recognise(phase, module, unit)
+            await self._recognise(phase, module, unit, rest)
             standing = await driver.standing()
             around = await self._around(module, unit)
             evidence = await self._evidence(rest, unit)
             inputs = await self._inputs(unit)
         except ProcessError as silent:
-            for one in unit.modules:
-                self._recognition.lost(one.equipment)
+            self._lost(module, unit, rest)
             await phase.hold(str(silent))
             return
         permit = Permit(
@@ -294,7 +293,7 @@ class Actor:
         except MadeReadyError:
             raise
         except ProcessError:
-            self._recognition.lost(module.equipment)
+            self._lost(module, unit, act)
             return  # whatever failed, the trigger was written: the next look reconciles it
         report = act.judge(settled.report, evidence, after)
         if isinstance(report, CannotTell) or (
@@ -324,15 +323,19 @@ class Actor:
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)
         ]
+        module = core.cell.config.by_equipment[EquipmentId(attempt.equipment)]
         before = Standing(values=attempt.before, witness=attempt.witness)
         after: Facts = {}
         left = tried.longest - (core.clock.utc() - attempt.intended_at)
         with self._timed(phase, tried, command, left):
             await self.quieten(attempt.equipment, tried, "an attempt was interrupted")
             try:
+                for equipment in (module.equipment, *self._witnesses(tried, unit)):
+                    await self._recognition.require(equipment, phase.batch)
                 settled = await driver.effect_of(tried, command, before)
                 after = await self._evidence(tried, unit)
             except ProcessError as silent:
+                self._lost(module, unit, tried)
                 settled = Settled(report=CannotTell(why=str(silent)), standing=Standing(values={}))
         report = tried.judge(settled.report, attempt.evidence, after)
         if next_step(report, tried.on_interruption) is NextStep.HOLD:
@@ -448,12 +451,32 @@ class Actor:
             batch=phase.batch,
         )
 
-    async def _recognise(self, phase: ActingPhase, module: Module, unit: Unit) -> None:
+    async def _recognise(self, phase: ActingPhase, module: Module, unit: Unit, act: Act) -> None:
         """Ask all instruments that an act rests on who they are, where that is owed (H6)."""
+        for equipment in self._rests_on(module, unit, act):
+            await self._recognition.ask(equipment, phase.batch)
+
+    def _lost(self, module: Module, unit: Unit, act: Act) -> None:
+        """Have all instruments that an act rests on asked anew: one of them didn't answer."""
+        for equipment in self._rests_on(module, unit, act):
+            self._recognition.lost(equipment)
+
+    def _rests_on(self, module: Module, unit: Unit, act: Act) -> tuple[EquipmentId, ...]:
+        """Return all instruments that are asked before an act."""
+        return (
+            module.equipment,
+            *(one.equipment for one in unit.modules),
+            *(EquipmentId(equipment) for equipment, _ in unit.watched),
+            *self._witnesses(act, unit),
+        )
+
+    def _witnesses(self, act: Act, unit: Unit) -> tuple[EquipmentId, ...]:
+        """Return the instruments that show, beside its own, what an act did."""
         config = self._core.cell.config
-        blocks = (config.by_equipment[equipment] for equipment, _ in unit.watched)
-        for one in (module, *unit.modules, *blocks):
-            await self._recognition.ask(one.equipment, phase.batch)
+        return tuple(
+            config.module(unit.name, reading.capability, reading.part).equipment
+            for reading in act.evidence()
+        )
 
     async def _around(self, module: Module, unit: Unit) -> dict[str, tuple[Standing, Facts]]:
         """Read what the unit's other instruments show, where only acts may change it."""

@@ -124,3 +124,78 @@ def test_an_instrument_that_was_silent_at_a_start_is_silent_no_more(
                 assert engine.core.state.alarms["silent W1"].cleared
 
     run_in_virtual_time(test())
+
+
+def _open(engine: Engine, kind: str) -> str:
+    """Return the open attempt at an act of a kind, a pump's on the vessel; or nothing."""
+    state = engine.core.state
+    for command, (batch, path, number) in state.attempts.items():
+        act = state.batches[batch].phases[path].words[number].attempts[-1].act
+        on_vessel = any(one["part"] == "vessel" for one in act.get("weighed", ()))
+        if act["kind"] == kind and (kind != "pump_volume" or on_vessel):
+            return str(command)
+    return ""
+
+
+def _assert_two_people_decide(engine: Engine, command: str, equipment: str) -> None:
+    said = [
+        one.event
+        for one in engine.core.journal.events()
+        if getattr(one.event, "command", "") == command
+    ]
+    kinds = [one.kind for one in said]
+    assert "attempt_uncertain" in kinds
+    assert "attempt_settled" not in kinds
+    (doubt,) = [one for one in said if one.kind == "attempt_uncertain"]
+    assert f"{equipment} was exchanged" in doubt.why
+    assert f"exchanged {equipment}" in engine.core.state.alarms
+    assert f"{command}/doubt" in engine.core.state.tasks
+
+
+@pytest.mark.requirement("EQP-02")
+@pytest.mark.parametrize(
+    ("kind", "equipment"), [("set_valves", "V1"), ("pump_volume", "P1"), ("pump_volume", "W2")]
+)
+def test_another_instruments_answer_settles_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, equipment: str
+) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                await begin(engine)
+                await asyncio.wait_for(
+                    engine.core.bells.until("news", lambda: bool(_open(engine, kind))), LONG_S
+                )
+                command = _open(engine, kind)
+                driver = type(engine.core.drivers[equipment])
+            identify: Any = driver.identify
+
+            async def stranger(self: Any) -> DeviceIdentity:
+                if self.equipment == equipment:
+                    return DeviceIdentity(model="another", serial="666")
+                return await identify(self)
+
+            monkeypatch.setattr(driver, "identify", stranger)
+            async with cell.engine() as engine:
+                await asyncio.sleep(900)
+                _assert_two_people_decide(engine, command, equipment)
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("EQP-02")
+def test_an_instrument_that_fell_silent_as_evidence_is_asked_who_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            await begin(engine)
+            await asyncio.wait_for(
+                engine.core.bells.until("news", lambda: bool(_open(engine, "pump_volume"))), LONG_S
+            )
+            command = _open(engine, "pump_volume")
+            _exchange(engine, "W2", monkeypatch)
+            await asyncio.sleep(900)
+            _assert_two_people_decide(engine, command, "W2")
+
+    run_in_virtual_time(test())
