@@ -256,6 +256,11 @@ class Engine:
         broken = BatchBroken(batch=batch, path=path, recorded=recorded, asked=asked)
         await self._stand_still(batch, broken, why)
 
+    async def stand_still(self, batch: BatchId, failed: Exception) -> None:
+        """Have a batch stand still, as something that nobody foresaw went wrong in it."""
+        why = f"{type(failed).__name__}: {failed}"
+        await self._stand_still(batch, BatchStoodStill(batch=batch, why=why), why)
+
     async def _stand_still(
         self, batch: BatchId, broken: BatchBroken | BatchStoodStill, why: str
     ) -> None:
@@ -457,8 +462,7 @@ class Engine:
         except RecipeMismatchError:
             return  # it stands still, and its alarm says why
         except Exception as failed:
-            why = f"{type(failed).__name__}: {failed}"
-            await self._stand_still(batch, BatchStoodStill(batch=batch, why=why), why)
+            await self.stand_still(batch, failed)
         finally:
             self.holds.forget(batch)
 

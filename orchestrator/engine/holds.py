@@ -126,9 +126,12 @@ class Holds:
 
     def leave(self, batch: str, why: str) -> None:
         """Have all of a batch come to rest and be left: it stands still."""
-        for (name, _), control in self._controls.items():
+        for (name, path), control in self._controls.items():
             if name == batch:
                 control.leave(why)
+                self._spawn(
+                    partial(self._recall_hand_work, BatchId(batch), control, why), f"rest of {path}"
+                )
 
     def mended(self, batch: str) -> None:
         """Let what was held because its batch stood still go on."""
@@ -392,8 +395,9 @@ class Holds:
             if is_open and task.batch == batch and _belongs(task.path, unit_procedure):
                 yield TaskId(name), task
 
-    async def _recall_hand_work(self, batch: BatchId, control: UnitControl) -> None:
-        events = self._hand_work(batch, control.path, next(iter(control.reasons.values()), ""))
+    async def _recall_hand_work(self, batch: BatchId, control: UnitControl, why: str = "") -> None:
+        why = why or next(iter(control.reasons.values()), "")
+        events = self._hand_work(batch, control.path, why)
         if control.waits and events:
             await self._core.record(batch, *events)
 

@@ -30,6 +30,7 @@ from orchestrator.kernel.errors import (
     IntegrityError,
     JournalLatchedError,
     ProcessError,
+    RecipeMismatchError,
     StoppedError,
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
@@ -140,14 +141,26 @@ class BatchRun:
             raise failure
 
     async def _branch(self, branch: Branch) -> None:
-        """Run a branch; where it breaks, have the others come to rest too."""
+        """Run a branch; where it breaks, say so, and have the others come to rest too.
+
+        Raises:
+            StoppedError: It was stopped.
+            RecipeMismatchError: It broke; the batch stands still.
+        """
         try:
             await branch()
         except (StoppedError, JournalLatchedError):
             raise
-        except Exception as broken:
-            self._engine.holds.leave(self._batch, str(broken))
+        except RecipeMismatchError as broken:
+            self._engine.holds.leave(self._batch, broken.why)
             raise
+        except Exception as broken:  # said at once: the others may be at work for hours
+            await self._engine.stand_still(self._batch, broken)
+            raise RecipeMismatchError(
+                f"go on with batch {self._batch}",
+                why=f"a branch of it broke: {broken}",
+                do_next="Look at the batch's alarm; other batches go on",
+            ) from broken
 
     async def _unit_procedure(self, part: UnitProcedure, path: str) -> None:
         holds = self._engine.holds

@@ -18,6 +18,7 @@ from devices.interfaces.driver import MadeReadyError, Settled
 from hw_mocks.technicians import Technician
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
+from orchestrator.engine.state import TaskState
 from orchestrator.engine.words import PhaseRun
 from orchestrator.journal.events import AnyEvent, RecipeSubmitted
 from orchestrator.journal.journal import Recorded
@@ -42,7 +43,7 @@ from orchestrator.recipe.model import (
 )
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation import thin
-from tests.simulation.thin import BATCH, KIT, TRANSFERRED, begin, thin_cell
+from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
 
 pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
 
@@ -586,7 +587,7 @@ def test_an_attempt_that_ends_otherwise_is_overdue_no_more(
             def overdue() -> list[str]:
                 return [name for name in state.alarms if name.startswith("overdue ")]
 
-            await asyncio.wait_for(engine.core.bells.until("news", overdue), LONG_S)
+            await asyncio.wait_for(engine.core.bells.until("news", lambda: bool(overdue())), LONG_S)
             for technician in cell.technicians:
                 technician.is_on_duty = lambda _: False
             await asyncio.sleep(600)
@@ -597,5 +598,71 @@ def test_an_attempt_that_ends_otherwise_is_overdue_no_more(
                     technician.is_on_duty = lambda _: True
                 await asyncio.wait_for(engine.ended(BATCH), LONG_S)
             assert all(state.alarms[name].cleared for name in overdue())
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_branch_that_breaks_is_said_at_once_and_its_siblings_hand_work_ends(
+    tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """The sibling waits for hands: nobody is asked to begin what nobody will use."""
+    use(
+        recipe_of(
+            Together(
+                slug="t",
+                unit_procedures=(
+                    procedure("a", operation("x", VERIFY, CONNECT, TRANSFER)),
+                    procedure("b", operation("y", ASKED)),
+                ),
+            )
+        )
+    )
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                state = engine.core.state
+                status = "taken" if taken else "offered"
+
+                def welds(*status: str) -> list[TaskState]:
+                    return [
+                        one
+                        for one in state.tasks.values()
+                        if one.work == "do" and one.ask["work"] == "weld" and one.status in status
+                    ]
+
+                async def breaks(self: Confirm, outside: Any) -> Any:
+                    del self, outside
+                    await engine.core.bells.until("news", lambda: bool(welds(status)))
+                    raise KeyError("a slip of the pen")
+
+                with monkeypatch.context() as planted:
+                    planted.setattr(Confirm, "run", breaks)
+                    for technician in cell.technicians:
+                        technician.is_on_duty = lambda _: taken or not welds("offered")
+                    await begin(engine)
+                    await asyncio.wait_for(
+                        engine.core.bells.until("news", lambda: bool(welds(status))), LONG_S
+                    )
+                    await asyncio.sleep(5)
+                    assert "slip of the pen" in state.batches[BATCH].broken
+                    assert not state.alarms[f"broken {BATCH}"].cleared
+                    if taken:
+                        assert [one.recalled for one in welds("taken")] != [""]
+                    else:
+                        assert welds("withdrawn")
+                        assert not welds("offered")
+                    await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                    assert len(_kinds(engine, "batch_stood_still")) == 1
+                    assert not state.attempts
+            for technician in cell.technicians:
+                technician.is_on_duty = lambda _: True
+            async with cell.engine() as engine:
+                await asyncio.wait_for(engine.ended(BATCH), LONG_S)
+                assert engine.core.state.batches[BATCH].status == "complete"
+                joined = [one for one in cell.world.ledger if one.kind == "joined"]
+                assert sum(1 for one in joined if BAG in one.things) == 1
 
     run_in_virtual_time(test())
