@@ -138,8 +138,8 @@ class Engine:
         self.leases = Leases(self.core, by_urgency=by_urgency)
         self.held_up = HeldUp(self.core, self.alarms, self.leases, self.spawn)
         self.limits = Limits(self.core, self.alarms)
-        self._traces = Traces(folder / "traces", self.core)
-        self._keeper = StateKeeper(folder, self.core, VERSION)
+        self._traces = Traces(folder / "traces", self.core, self.alarms)
+        self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
         self.watches = Watches(self.core, self._traces, self.recognition)
         self._runs: dict[str, asyncio.Task[None]] = {}

@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
 from orchestrator.engine.replay import collector_resting, replayed
 from orchestrator.engine.state import HostState
@@ -18,8 +19,9 @@ from orchestrator.engine.watches import Sample
 from orchestrator.journal.checkpoints import PublicKey
 from orchestrator.journal.events import TraceSealed
 from orchestrator.journal.merkle import CompactRange
-from orchestrator.journal.saved_state import SavedState, load_state, save_state
+from orchestrator.journal.saved_state import NotSavedError, SavedState, load_state, save_state
 from orchestrator.journal.traces import SYNC_EVERY, SealedChunk, Trace
+from orchestrator.kernel.errors import ProcessError
 from orchestrator.kernel.identifiers import EquipmentId
 from orchestrator.kernel.quantities import Quantity, hour
 
@@ -32,37 +34,62 @@ SAVE_EACH: Final = 10_000
 BYTES_FOR_EACH_EVENT: Final = 100
 """A larger state is saved more rarely: saving so much costs a fraction of an event."""
 
+_NOT_SAVED: Final = "saved state"
+
 _STATE: Final[TypeAdapter[HostState]] = TypeAdapter(HostState)
 
 
 class Traces:
     """One trace file for each polled reading; implements ``Sampled``."""
 
-    def __init__(self, folder: Path, core: Core) -> None:
+    def __init__(self, folder: Path, core: Core, alarms: Alarms) -> None:
         """Keep the traces in ``folder``; sealed chunks become events of ``core``."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._core = core
+        self._alarms = alarms
         self._traces: dict[str, Trace] = {}
 
     def __call__(self, equipment: str, reading: str, sample: Sample) -> None:
-        """Keep one sample; a value that didn't come leaves a gap."""
+        """Keep one sample; a value that didn't come, or can't be kept, leaves a gap."""
         if sample.value is None:
             return
-        trace = self._trace(equipment, reading)
-        chunk = trace.add(sample.at, Quantity.read(sample.value).base)
+        try:
+            trace = self._trace(equipment, reading)
+            chunk = trace.add(sample.at, Quantity.read(sample.value).base)
+        except (ProcessError, OSError) as failed:
+            self._core.tasks.create_task(self._not_kept(f"{equipment} {reading}", failed))
+            return
         if chunk is not None:
             self._core.tasks.create_task(self._sealed(equipment, reading, chunk))
 
     async def close(self) -> None:
         """Seal what is open and close the files."""
         for name, trace in self._traces.items():
-            chunk = trace.seal()
+            try:
+                chunk = trace.seal()
+            except (ProcessError, OSError) as failed:
+                chunk = None
+                await self._not_kept(name, failed)
             if chunk is not None:
                 equipment, _, reading = name.partition(" ")
                 await self._sealed(equipment, reading, chunk)
-            trace.close()
+            try:
+                trace.close()
+            except (ProcessError, OSError) as failed:
+                await self._not_kept(name, failed)
         self._traces.clear()
+
+    async def _not_kept(self, name: str, failed: ProcessError | OSError) -> None:
+        """Say that readings aren't kept; who watches them goes on."""
+        await self._alarms.raise_alarm(
+            f"trace {name}",
+            tier="alarm",
+            cause=str(failed),
+            consequence=f"The trace of {name} has a gap; conditions on it are still watched",
+            action="Check the disk, write the readings down by hand, and start the daemon again "
+            "when no act runs",
+        )
 
     def _trace(self, equipment: str, reading: str) -> Trace:
         name = f"{equipment} {reading}"
@@ -107,11 +134,12 @@ def resumed_state(
 class StateKeeper:
     """Saves the folded state at each so many events and at a clean end."""
 
-    def __init__(self, folder: Path, core: Core, version: str) -> None:
+    def __init__(self, folder: Path, core: Core, version: str, alarms: Alarms) -> None:
         """Save ``core``'s state beside its journal."""
         self._path = folder / "state.sqlite"
         self._core = core
         self._version = version
+        self._alarms = alarms
         self._saved_at = core.state.seq
         self._save_each = SAVE_EACH
         self._saving = False
@@ -124,7 +152,26 @@ class StateKeeper:
         self._core.tasks.create_task(self.save())
 
     async def save(self) -> None:
-        """Save the state, with a checkpoint that states its digest."""
+        """Save the state, with a checkpoint that states its digest.
+
+        Where it can't be, an alarm says so and work goes on: a start only takes longer.
+        """
+        try:
+            await self._save()
+        except NotSavedError as failed:
+            await self._alarms.raise_alarm(
+                _NOT_SAVED,
+                tier="warn",
+                cause=str(failed),
+                consequence="Nothing is lost; the next start reads the whole journal",
+                action=failed.do_next,
+            )
+        else:
+            await self._alarms.clear(_NOT_SAVED)
+        finally:
+            self._saving = False
+
+    async def _save(self) -> None:
         kept: list[SavedState] = []
 
         def now() -> SavedState:
@@ -138,7 +185,6 @@ class StateKeeper:
             return kept[-1]
 
         await self._core.checkpoint(lambda: now().statement())
-        save_state(self._path, kept[-1])
-        self._saved_at = kept[-1].seq
+        self._saved_at = kept[-1].seq  # also where it fails: not tried again at each event
         self._save_each = max(SAVE_EACH, len(kept[-1].state) // BYTES_FOR_EACH_EVENT)
-        self._saving = False
+        save_state(self._path, kept[-1])

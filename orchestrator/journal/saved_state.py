@@ -20,6 +20,7 @@ from orchestrator.journal.checkpoints import NoteError, PublicKey, StateStatemen
 from orchestrator.journal.journal import read_checkpoints
 from orchestrator.journal.merkle import CompactRange
 from orchestrator.kernel.canonical import digest
+from orchestrator.kernel.errors import FailedError
 
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS saved(only INTEGER PRIMARY KEY CHECK(only = 1), "
@@ -31,6 +32,12 @@ _SAVE: Final = (
     "VALUES (1, ?, ?, ?, ?, ?)"
 )
 _LOAD: Final = "SELECT seq, engine_version, digest, state, tree FROM saved"
+
+
+class NotSavedError(FailedError):
+    """The folded state couldn't be saved; the journal holds all of it."""
+
+    code = "failed.saved-state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,19 @@ def save_state(path: Path, saved: SavedState) -> None:
     """Keep ``saved`` at ``path`` in place of what is there; a damaged file is replaced.
 
     Raises:
-        apsw.Error: It can't be written. What was saved before is lost or still there.
+        NotSavedError: It can't be written. What was saved before is lost or still there.
     """
+    try:
+        _save(path, saved)
+    except (apsw.Error, OSError) as failed:
+        raise NotSavedError(
+            f"save the folded state in {path.name}",
+            why=f"{type(failed).__name__}: {failed}",
+            do_next="See what else holds the file, and whether the disk is full",
+        ) from failed
+
+
+def _save(path: Path, saved: SavedState) -> None:
     try:
         _write(path, saved)
     except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.engine import keeping
+from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
-from orchestrator.engine.keeping import BYTES_FOR_EACH_EVENT, StateKeeper
+from orchestrator.engine.keeping import BYTES_FOR_EACH_EVENT, StateKeeper, Traces
 from orchestrator.engine.state import ContainerState, HostState
+from orchestrator.engine.watches import Sample
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, AlarmCleared, AnyEvent
 from orchestrator.journal.journal import Journal, read_checkpoints
+from orchestrator.journal.saved_state import NotSavedError
 from orchestrator.kernel.identifiers import HostId
 from orchestrator.process_cell.config import load_cell
 from orchestrator.virtual_time import run_in_virtual_time, virtual_clock
@@ -23,36 +30,43 @@ EACH = 10
 EVENTS_MADE = 100
 
 
+@asynccontextmanager
+async def host(folder: Path, state: HostState) -> AsyncGenerator[Core]:
+    """Yield a host with a journal and no instruments."""
+    journal: Journal[AnyEvent] = Journal(
+        folder / "journal.sqlite",
+        EVENTS,
+        clock=virtual_clock(),
+        host=HostId("h"),
+        signer=Signer.of_entropy(HostId("h"), bytes),
+    )
+    with journal:
+        async with asyncio.TaskGroup() as tasks:
+            core = Core(
+                journal=journal,
+                state=state,
+                drivers={},
+                clock=virtual_clock(),
+                cell=load_cell(REFERENCE),
+                tasks=tasks,
+                can_be_suspended=False,
+            )
+            core.follow()
+            yield core
+
+
 def saves_of(folder: Path, state: HostState, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return how often ``state`` is saved while ``EVENTS_MADE`` events are recorded."""
     monkeypatch.setattr(keeping, "SAVE_EACH", EACH)
 
     async def main() -> int:
-        journal: Journal[AnyEvent] = Journal(
-            folder / "journal.sqlite",
-            EVENTS,
-            clock=virtual_clock(),
-            host=HostId("h"),
-            signer=Signer.of_entropy(HostId("h"), bytes),
-        )
-        with journal:
-            async with asyncio.TaskGroup() as tasks:
-                core = Core(
-                    journal=journal,
-                    state=state,
-                    drivers={},
-                    clock=virtual_clock(),
-                    cell=load_cell(REFERENCE),
-                    tasks=tasks,
-                    can_be_suspended=False,
-                )
-                core.follow()
-                keeper = StateKeeper(folder, core, "test")
-                core.listeners.append(lambda _: keeper.look())
-                for number in range(EVENTS_MADE):
-                    await core.record_for_host(AlarmCleared(alarm=f"alarm {number}"))
-                    await asyncio.sleep(1)
-            return len(read_checkpoints(journal.path))
+        async with host(folder, state) as core:
+            keeper = StateKeeper(folder, core, "test", Alarms(core))
+            core.listeners.append(lambda _: keeper.look())
+            for number in range(EVENTS_MADE):
+                await core.record_for_host(AlarmCleared(alarm=f"alarm {number}"))
+                await asyncio.sleep(1)
+        return len(read_checkpoints(folder / "journal.sqlite"))
 
     return run_in_virtual_time(main())
 
@@ -71,3 +85,48 @@ def test_a_large_state_is_saved_more_rarely(
     state = HostState(containers={"C-1": container})
     saves = saves_of(tmp_path, state, monkeypatch)
     assert 2 <= saves <= EVENTS_MADE // (3 * EACH) + 1
+
+
+def test_a_state_that_cant_be_saved_raises_an_alarm_and_is_saved_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program reads the file: the host goes on, and saves the next time."""
+    save = keeping.save_state
+    tried: list[int] = []
+
+    def busy_twice(path: Path, saved: Any) -> None:
+        tried.append(saved.seq)
+        if len(tried) <= 2:
+            raise NotSavedError("save it", why="database is locked", do_next="Wait")
+        save(path, saved)
+
+    monkeypatch.setattr(keeping, "save_state", busy_twice)
+    state = HostState()
+    saves_of(tmp_path, state, monkeypatch)
+    assert len(tried) >= EVENTS_MADE // EACH
+    assert "locked" in state.alarms["saved state"].cause
+    assert state.alarms["saved state"].cleared
+    assert (tmp_path / "state.sqlite").exists()
+
+
+def test_a_trace_that_cant_be_written_raises_an_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> HostState:
+        async with host(tmp_path, HostState()) as core:
+            traces = Traces(tmp_path / "traces", core, Alarms(core))
+            sample = Sample("1 mL", core.clock.utc())
+            traces("W1", "weight", sample)
+            with monkeypatch.context() as full:
+                full.setattr(os, "write", no_space)
+                traces("W1", "weight", sample)
+            traces("W1", "weight", sample)
+            await asyncio.sleep(1)
+            await traces.close()
+            return core.state
+
+    def no_space(file: int, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    state = run_in_virtual_time(main())
+    assert "No space left" in state.alarms["trace W1 weight"].cause

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.saved_state import SavedState, load_state, save_state
+from orchestrator.journal.saved_state import NotSavedError, SavedState, load_state, save_state
 from tests.unit.journal.builders import BATCH, Noted, Poured, a_journal, a_signer, opened
 
 STATE = b'{"batches":3}'
@@ -97,5 +97,17 @@ async def test_a_file_that_is_missing_or_no_database_is_none_and_can_be_replaced
     assert loaded(tmp_path) is None
     path.write_bytes(b"something that was never a database" * 50)
     assert loaded(tmp_path) is None
+    save_state(path, saved)
+    assert loaded(tmp_path) is not None
+
+
+async def test_a_file_that_another_reads_is_refused_in_words(tmp_path: Path) -> None:
+    saved, _ = await a_saved_state(tmp_path)
+    path = tmp_path / "state.sqlite"
+    reading = opened(path).execute("SELECT seq FROM saved UNION ALL SELECT seq FROM saved")
+    next(reading)
+    with pytest.raises(NotSavedError, match="Busy"):
+        save_state(path, saved)
+    reading.close()
     save_state(path, saved)
     assert loaded(tmp_path) is not None
