@@ -603,6 +603,7 @@ def _limit_started(state: HostState, at: Recorded[Any], event: ev.LimitStarted) 
         started_boottime_ms=at.boottime.base,
         started_at=at.at,
         synchronised=state.synchronised,
+        started_seq=at.seq,
     )
 
 
@@ -643,8 +644,15 @@ def _alarm_cleared(state: HostState, at: Recorded[Any], event: ev.AlarmCleared) 
 
 
 def _deviation_opened(state: HostState, at: Recorded[Any], event: ev.DeviationOpened) -> None:
+    limit = state.limits.get(event.limit)
     state.deviations[event.deviation] = DeviationState(
-        event.batch, event.path or "", event.text, event.by or "system", at.at, limit=event.limit
+        event.batch,
+        event.path or "",
+        event.text,
+        event.by or "system",
+        at.at,
+        limit=event.limit,
+        limit_started_seq=0 if limit is None else limit.started_seq,
     )
 
 

@@ -210,6 +210,7 @@ class LimitState:
     started_at: Instant
     synchronised: bool
     due: bool = False
+    started_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -237,6 +238,8 @@ class DeviationState:
     opened_at: Instant
     closed_by: str = ""
     limit: str = ""
+    limit_started_seq: int = 0
+    """The start of the limit that ran as this was opened: a later run isn't waived by it."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.engine.interlocks.permit import Permit
 from orchestrator.engine.limits import left
+from orchestrator.engine.state import LimitState
 
 
 def limits(permit: Permit) -> str | None:
@@ -17,14 +18,17 @@ def limits(permit: Permit) -> str | None:
     for name, limit in permit.state.limits.items():
         if limit.tier != "block" or limit.batch != permit.batch_name or not limit.maximum:
             continue
-        if left(limit, permit.clock).base <= 0 and not _is_waived(permit, name):
+        if left(limit, permit.clock).base <= 0 and not _is_waived(permit, name, limit):
             return f"the limit {name} has run out ({limit.maximum}; {limit.source})"
     return None
 
 
-def _is_waived(permit: Permit, name: str) -> bool:
-    """Return whether quality has closed a deviation that says it is for this limit."""
+def _is_waived(permit: Permit, name: str, limit: LimitState) -> bool:
+    """Return whether quality has closed a deviation that was opened for this very run of it."""
     return any(
-        one.batch == permit.batch_name and one.limit == name and one.closed_by
+        one.batch == permit.batch_name
+        and one.limit == name
+        and one.limit_started_seq == limit.started_seq
+        and one.closed_by
         for one in permit.state.deviations.values()
     )
