@@ -86,13 +86,14 @@ def check_file(path: Path, cell: CellOffers | None = None) -> Checked:
         if findings:
             return Checked(None, tuple(findings), {})
         _import_rules()
+        from orchestrator.recipe.model import Recipe, load_phase_kinds
+
+        load_phase_kinds()
         answer = child.run(sources)
     if not isinstance(answer, Answer):
         found = _finding(answer.rule, answer.file, answer.line, answer.text)
         return Checked(None, (found,), {})
     said = [_finding(fault.rule, fault.file, fault.line, fault.text) for fault in answer.faults]
-    from orchestrator.recipe.model import Recipe
-
     try:
         recipe = Recipe.read(answer.content)
     except RecipeRefusedError as refused:
