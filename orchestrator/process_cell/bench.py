@@ -64,7 +64,7 @@ from orchestrator.phases.liquid import set_valves
 from orchestrator.phases.outside import Outside
 from orchestrator.phases.phase import PhaseModel, Report
 from orchestrator.process_cell.collector import collect_seldom
-from orchestrator.process_cell.config import CellConfig, LoadedCell, Module, Unit
+from orchestrator.process_cell.config import STATION_PLACES, CellConfig, LoadedCell, Module, Unit
 from orchestrator.recipe.model import Operation, Recipe, Step, UnitProcedure
 from orchestrator.virtual_time import run_in_virtual_time, virtual_clock
 
@@ -431,6 +431,7 @@ def _cell(stations: int) -> CellConfig:
 
 def _station(number: int) -> Unit:
     place = PlaceId(f"station-{number}")
+    beside = {name: PlaceId(f"{name}-{number}") for name in STATION_PLACES}
     block = Module(
         equipment=EquipmentId(f"V{number}"),
         capability="valves",
@@ -451,7 +452,8 @@ def _station(number: int) -> Unit:
         kind="transfer_station",
         lease="operation",
         clearance="automatic",
-        places=(place,),
+        places=(place, *beside.values()),
+        named_places=beside,
         modules=(block, scanner),
     )
 
