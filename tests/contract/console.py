@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -45,14 +46,14 @@ class ConsoleBench:
 Case = Callable[[ConsoleBench], Awaitable[None]]
 
 
-class ConsoleContract:
+class ConsoleContract(ABC):
     """Subclass it in a test module and give it ``on_a_bench``."""
 
     rounds = 200
 
+    @abstractmethod
     def on_a_bench(self, case: Case) -> None:
         """Run ``case`` on a fresh bench, on a loop of its own."""
-        raise NotImplementedError
 
     def test_a_view_is_there_at_once_and_is_a_value(self) -> None:
         async def case(bench: ConsoleBench) -> None:
