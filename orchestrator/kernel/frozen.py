@@ -20,6 +20,10 @@ class FrozenMeta(ModelMetaclass):
 
 
 class Frozen(BaseModel, metaclass=FrozenMeta):
-    """An immutable value with a closed set of fields."""
+    """An immutable value with a closed set of fields.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Its validator is built when it is first used: a command that needs five of two hundred
+    kinds doesn't wait for the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)

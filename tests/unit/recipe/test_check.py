@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from orchestrator.kernel.errors import RecipeRefusedError
 from orchestrator.recipe import check
 from orchestrator.recipe.check import check_file, explain, rules_in_words
+from tests.pace import shortest
 
 EXAMPLE = Path(__file__).with_name("wash_and_seed.py")
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "rules.md"
@@ -166,10 +166,8 @@ def long_protocol(steps: int) -> str:
 def test_300_phases_are_checked_within_a_second(tmp_path: Path) -> None:
     file = tmp_path / "long.py"
     file.write_text(long_protocol(295))
-    began = time.perf_counter()
+    assert shortest(lambda: check_file(file), at_most_s=1.0) <= 1.0
     found = check_file(file)
-    took_s = time.perf_counter() - began
     assert found.findings == ()
     assert found.recipe is not None
     assert len(list(found.recipe.steps())) == 300
-    assert took_s < 1.0

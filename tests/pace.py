@@ -1,0 +1,46 @@
+"""Limits in seconds that mean the same on a slow machine, or one that others keep busy.
+
+The figures that a test holds are those of the machine on which they were set. A bare loop,
+timed right beside what is measured, tells how much slower this machine is at that moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+TRIES: Final = 10
+
+TURNS: Final = 200_000
+_TURNS_S: Final = 0.011
+"""What that many empty turns of a loop take CPython 3.11 on the machine of the figures."""
+
+
+def times_slower() -> float:
+    """Return how many times as long as there a bare loop takes now; 1 where it's faster.
+
+    The shortest of several loops counts, so that a moment's pause excuses nothing.
+    """
+    took_s: list[float] = []
+    for _ in range(6):
+        began_s = time.perf_counter()
+        for _ in range(TURNS):
+            pass
+        took_s.append(time.perf_counter() - began_s)
+    return max(1.0, min(took_s) / _TURNS_S)
+
+
+def shortest(work: Callable[[], object], *, at_most_s: float) -> float:
+    """Return what ``work`` took at its shortest, in seconds of the machine of the figures.
+
+    It is tried again while it is above ``at_most_s``, since other tests run beside it.
+    """
+    took_s = float("inf")
+    tries = 0
+    while tries < TRIES and took_s > at_most_s:
+        began_s = time.perf_counter()
+        work()
+        took_s = min(took_s, (time.perf_counter() - began_s) / times_slower())
+        tries += 1
+    return took_s
