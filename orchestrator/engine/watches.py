@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
 from orchestrator.engine.core import Core
@@ -244,5 +245,7 @@ def _within(condition: Condition, value: str) -> bool:
     return not (condition.highest and seen > _read(condition.highest))
 
 
+@lru_cache(maxsize=1024)
 def _read(text: str) -> Quantity:
+    """Return a reading's quantity; a sensor at rest says the same few over and over."""
     return Quantity.read(text)

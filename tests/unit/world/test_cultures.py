@@ -38,8 +38,9 @@ def test_both_published_runs_come_out_as_published(
     assert harvest.viability > 0.95
 
 
-def test_the_median_of_a_hundred_donors_lies_where_the_published_ones_do() -> None:
-    runs = [t_cells(random_donor(f"D{n}", 2026), seeded=SEEDED) for n in range(100)]
+def test_the_median_of_forty_donors_lies_where_the_published_ones_do() -> None:
+    """A hundred, through engine and counter, are among the proofs before a release."""
+    runs = [t_cells(random_donor(f"D{n}", 2026), seeded=SEEDED) for n in range(40)]
     assert 42.0 < median(run.fold for run in runs) < 72.0
     assert 0.34 < median(run.car_share for run in runs) < 0.61
 
