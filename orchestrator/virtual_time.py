@@ -526,21 +526,26 @@ class RoomTimeLoop(VirtualTimeLoop):
 # --------------------------------------------------------------------------------------
 # What the two sides tell each other, one message each on a socket that keeps messages whole
 
-_JOIN, _WELCOME, _REFUSED = b"J", b"W", b"X"
+_JOIN, _WELCOME, _REFUSED, _PATIENCE = b"J", b"W", b"X", b"P"
 _NAME, _YIELD, _ASK, _GO = b"N", b"Y", b"A", b"G"
 _ADVANCE, _TELL, _NOW = b"V", b"?", b"="
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MESSAGE_MAX: Final = 65_536
 _TURN: Final = struct.Struct("!cQqBH")  # kind, turn, wake-up or time, held, wires that follow
 _WIRE: Final = struct.Struct("!HQQB")  # index, written, read, closed
 _NUMBER: Final = struct.Struct("!cQ")
 _WELCOMED: Final = struct.Struct("!cQ")  # kind, room's time; the room's clock follows
+_PEER: Final = struct.Struct("3i")  # process, user and group at the other end: unix(7)
 _CLOCK: Final = struct.Struct("!qQ?")  # wall clock at time zero, time of boot, synchronised
 _STALL_S: Final = 10.0
+_STALLED_S: Final = 3.0
+"""A turn takes milliseconds; who has had it for so long is said to stall."""
 _LEAVING_S: Final = 1.0
 _GLANCE_S: Final = 0.001
 _HELLO_S: Final = 1.0
+_ANSWER_S: Final = 15.0
+"""How long a room may take to say anything at all to who calls it: it is at rest or jumping."""
 
 
 class _Reported:
@@ -675,6 +680,7 @@ class _Daemon:
         self.shared = _Shared(wires)
         self.turn = 0
         self.runs = True  # it has the turn
+        self.runs_since_s = time.monotonic()
         self.asks = False  # it wants the turn: something outside has come to it
         self.is_held = False
         self.wake_us: int | None = None
@@ -711,6 +717,9 @@ class ClockAuthority:
         self.jumps = 0
         self._listener = _listen(path)
         loop.watch(self._listener.fileno())
+        self._callers = select.epoll()  # the daemon that has the turn, and who wants to be one
+        self._callers.register(self._listener.fileno(), select.EPOLLIN)
+        self._callers.register(loop.wires.fileno(), select.EPOLLIN)
         loop.pacer = self
 
     @property
@@ -775,12 +784,7 @@ class ClockAuthority:
         daemon = self._daemon
         while daemon is not None and self._daemon is daemon and self._hear(daemon):
             pass
-        while True:
-            try:
-                end, _ = self._listener.accept()
-            except BlockingIOError:
-                break
-            self._greet(end)
+        self._greet_all()
         if self._daemon is None and not self._leaving:
             self._loop.wires.deliver_all()
 
@@ -792,6 +796,7 @@ class ClockAuthority:
             self._daemon = None
         for end in self._waiting:
             end.close()
+        self._callers.close()
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
@@ -830,8 +835,12 @@ class ClockAuthority:
     def _until_it_yields(self, daemon: _Daemon) -> _Events:
         wires = self._loop.wires
         while self._daemon is daemon and daemon.runs:
-            wires.wait(None)
-            self._hear(daemon)
+            files = [file for file, _ in self._callers.poll()]
+            if wires.fileno() in files:
+                wires.wait(0)
+                self._hear(daemon)
+            if self._listener.fileno() in files:
+                self._greet_all()  # who calls is answered now: the daemon may run for ever
         return []
 
     def _collect(self, daemon: _Daemon) -> _Events:
@@ -893,6 +902,7 @@ class ClockAuthority:
         head = _TURN.pack(_GO, daemon.turn + 1, self._loop.time_us, 0, len(changes) // _WIRE.size)
         daemon.turn += 1
         daemon.runs = True
+        daemon.runs_since_s = time.monotonic()
         daemon.asks = False
         try:
             daemon.end.send(head + changes)
@@ -932,6 +942,14 @@ class ClockAuthority:
 
     # Newcomers
 
+    def _greet_all(self) -> None:
+        while True:
+            try:
+                end, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            self._greet(end)
+
     def _greet(self, end: socket.socket) -> None:
         end.settimeout(_HELLO_S)
         try:
@@ -944,6 +962,7 @@ class ClockAuthority:
         elif kind == _ADVANCE and len(message) == _NUMBER.size:
             try:
                 self._advance(_NUMBER.unpack(message)[1], lambda: self._tell_now(end))
+                _ask_for_patience(end)
             except RefusedError as refused:
                 _refuse(end, refused.why)
         elif kind == _TELL:
@@ -955,9 +974,23 @@ class ClockAuthority:
         if version != _VERSION:
             _refuse(end, f"the room speaks version {_VERSION}, the daemon {version}")
         elif self._daemon is not None or self._waiting:
-            _refuse(end, "another daemon is joined to it")
+            _refuse(end, f"another daemon is joined to it{self._stalled()}")
         else:
             self._waiting.append(end)
+            _ask_for_patience(end)
+
+    def _stalled(self) -> str:
+        """Return, in words, that the daemon has had the turn for suspiciously long, if it has."""
+        daemon = self._daemon
+        if daemon is None or not daemon.runs:
+            return ""
+        had_s = time.monotonic() - daemon.runs_since_s
+        if had_s < _STALLED_S:
+            return ""
+        pid, _, _ = _PEER.unpack(
+            daemon.end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        )
+        return f", process {pid}, which has had the turn for {had_s:.0f} s without a word"
 
     def _join(self, end: socket.socket) -> None:
         """Give the newcomer the room's present time, and the turn."""
@@ -985,6 +1018,12 @@ class ClockAuthority:
 
 def _nothing() -> None:
     """Do nothing: nobody waits for the end of an advance."""
+
+
+def _ask_for_patience(end: socket.socket) -> None:
+    """Tell a caller that it was heard, and is answered when the room has advanced."""
+    with contextlib.suppress(ConnectionError):  # it gave up: seen when it is answered
+        end.send(_PATIENCE)
 
 
 def _refuse(end: socket.socket, why: str) -> None:
@@ -1025,12 +1064,26 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _call(path: Path, message: bytes, what: str) -> tuple[socket.socket, bytes]:
-    """Send the first message to a room and return its answer."""
+    """Send the first message to a room and return its answer.
+
+    A room that asks for patience is waited for as long as it advances.
+    """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        end.settimeout(_ANSWER_S)
         end.connect(str(path))
         end.send(message)
         answer = end.recv(_MESSAGE_MAX)
+        end.settimeout(None)
+        if answer[:1] == _PATIENCE:
+            answer = end.recv(_MESSAGE_MAX)
+    except TimeoutError as silent:
+        end.close()
+        raise RefusedError(
+            what,
+            why=f"the room said nothing for {_ANSWER_S:.0f} s",
+            do_next="Look what the room's process does; end it and start the room again",
+        ) from silent
     except OSError as error:
         end.close()
         raise ConfigurationRefusedError(

@@ -4,7 +4,8 @@ There is no wire. The trigger is the offer, the read-back is the task's own reco
 the evidence is what the person reports and, where the act asks for it, what a second
 person verifies. What was offered before the software died still stands on the board
 after it, so an interrupted act is settled by its report like any other. What was withdrawn
-before anybody took it is settled as nothing done.
+before anybody took it is settled as nothing done; what was taken from a person who had begun
+it, perhaps, only people can tell.
 
 Follows design section 7.
 """
@@ -15,7 +16,16 @@ from typing import Final
 
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.hands import HandAct
-from orchestrator.kernel.acts import Act, AllDone, Effect, Facts, NothingDone, Quieten, Reading
+from orchestrator.kernel.acts import (
+    Act,
+    AllDone,
+    CannotTell,
+    Effect,
+    Facts,
+    NothingDone,
+    Quieten,
+    Reading,
+)
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import LimitRefusedError
 from orchestrator.kernel.identifiers import CommandId, EquipmentId, TaskId
@@ -54,6 +64,9 @@ class Hands:
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
         del before
         answer = await self._board.reported(TaskId(str(command)))
+        taken_back = self._board.why_taken_back(TaskId(str(command))) if answer is None else ""
+        if taken_back:
+            return Settled(report=CannotTell(why=taken_back), standing=_NOTHING_TO_SHOW)
         if answer is None:
             return Settled(
                 report=NothingDone(why="it was withdrawn before anybody took it"),

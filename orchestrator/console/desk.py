@@ -42,6 +42,7 @@ from orchestrator.journal.events import (
     TaskReopened,
     TaskReported,
     TaskTaken,
+    TaskTakenBack,
     TaskVerified,
 )
 from orchestrator.kernel.acts import Act, Effect, OnInterruption
@@ -139,6 +140,7 @@ class Desk:
         self._one_at_a_time = asyncio.Lock()
         self._commands: Final[dict[str, _Carry]] = {
             "take_task": self._take_task,
+            "take_back_task": self._take_back_task,
             "report_task": self._report_task,
             "verify_task": self._verify_task,
             "answer_task": self._report_task,
@@ -324,6 +326,20 @@ class Desk:
             TaskTaken(task=name, by=user, request=arguments["request"])
         )
 
+    async def _take_back_task(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """End that an absent person has a task: nobody else may report it while they do."""
+        name, task = self._task(arguments, "taken")
+        why = str(arguments["why"]).strip()
+        if task.taken_by == user or not why:
+            raise RefusedError(
+                f"take back task {name}",
+                why="you have it yourself" if why else "it lacks a reason",
+                do_next="Report it, or decline it" if why else "Say why it is taken back",
+            )
+        return await self._core.record_for_host(
+            TaskTakenBack(task=name, by=user, why=why, request=arguments["request"])
+        )
+
     async def _report_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._reportable(arguments)
         is_late = task.status == "withdrawn"
@@ -331,7 +347,7 @@ class Desk:
             raise RefusedError(
                 f"report task {name}",
                 why="another person has taken it",
-                do_next="Have that person report it, or hand it back",
+                do_next="Have that person report or decline it, or a supervisor take it back",
             )
         _refuse_doubt(name)
         if task.work == "verify":

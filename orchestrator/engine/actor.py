@@ -11,9 +11,9 @@ Follows design section 6.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.driver import Driver, MadeReadyError, Settled, Standing
@@ -21,11 +21,12 @@ from devices.interfaces.valves import InterlockInput
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
+from orchestrator.engine.in_use import IN_USE, user_of
 from orchestrator.engine.interlocks.all_interlocks import refusals
 from orchestrator.engine.interlocks.permit import Permit
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition
-from orchestrator.engine.state import AttemptState, BatchState, WordState
+from orchestrator.engine.state import AttemptState, BatchState
 from orchestrator.journal.events import (
     ActOverdue,
     ActRefused,
@@ -61,6 +62,17 @@ QUIETEN_S_MOST: Final = 2.0
 """So long an engine that ends waits for an instrument to come to rest."""
 
 
+T = TypeVar("T")
+
+
+class Pause(NamedTuple):
+    """Why an act can't go on before a person has looked."""
+
+    why: str
+    reason: str = ""
+    """The hold's own name, where it isn't the phase's."""
+
+
 class ActingPhase(Protocol):
     """What the actor needs of the phase that asks for an act."""
 
@@ -78,7 +90,15 @@ class ActingPhase(Protocol):
         """Return when the phase may go on: it stays here while held or paused."""
         ...
 
-    async def hold(self, why: str) -> None:
+    def are_fresh(self, proven: tuple[ProvenContainer, ...]) -> bool:
+        """Return whether no proof was spent since it was made."""
+        ...
+
+    async def meanwhile(self, waiting: Awaitable[T]) -> T:
+        """Return what ``waiting`` gives, unless a stop comes; a hold is arrived at meanwhile."""
+        ...
+
+    async def hold(self, why: str, reason: str = "") -> None:
         """Hold the unit procedure and return when it was let go on."""
         ...
 
@@ -94,6 +114,7 @@ class Actor:
         self._core = core
         self._alarms = alarms
         self._recognition = recognition
+        self._quieting: dict[str, list[asyncio.Task[None]]] = {}
 
     async def carry_out(
         self,
@@ -123,13 +144,15 @@ class Actor:
         looked_at = len(_attempts(batch, phase.path, number))
         """Attempts whose fruitlessness is explained: seen by a person, or interrupted."""
         made_ready = False
-        async with lock:
-            while True:
-                word = batch.phases[phase.path].words.get(number)
-                attempts = _attempts(batch, phase.path, number)
-                if attempts and attempts[-1].verdict in ("open", "uncertain"):
-                    await self._reconcile(phase, driver, act, attempts[-1])
-                    continue
+        proofs: tuple[ProvenContainer, ...] = ()
+        while True:
+            attempts = _attempts(batch, phase.path, number)
+            verdict = attempts[-1].verdict if attempts else ""
+            rest: Act | None = None
+            if verdict == "uncertain":
+                await self._have_people_decide(phase, attempts[-1])
+                continue
+            if verdict != "open":
                 rest = _rest(act, attempts)
                 if rest is None:
                     return _total(act, attempts)
@@ -143,16 +166,36 @@ class Actor:
                     await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
                     looked_at = len(attempts)
                     continue
-                try:
-                    await self._attempt(
-                        phase, number, batch, unit, module, driver, act, asked, rest, proven, word
+                proofs = await phase.fresh_proofs(number, proven)
+                if phase.control.waits:
+                    continue  # a hold came while a scan was awaited
+            # Nobody is awaited while the instrument is locked: others may need it meanwhile.
+            pause: Pause | None = None
+            waited = lock.locked()
+            if waited and rest is not None:
+                await phase.meanwhile(lock.acquire())
+            else:
+                await lock.acquire()
+            try:
+                if rest is not None:
+                    if waited and (phase.control.waits or not phase.are_fresh(proofs)):
+                        continue
+                    if self._quieting:
+                        await self._until_quiet(module.equipment)
+                    pause = await self._attempt(
+                        phase, number, batch, unit, module, driver, act, asked, rest, proofs
                     )
                     made_ready = False
-                except MadeReadyError as ready:
-                    looked_at = len(_attempts(batch, phase.path, number))
-                    if made_ready:  # it moves each time, and isn't ready after it
-                        await phase.hold(f"{module.equipment} had to be made ready twice: {ready}")
-                    made_ready = not made_ready
+                await self._settle_what_is_open(phase, driver, act, number)
+            except MadeReadyError as ready:
+                looked_at = len(_attempts(batch, phase.path, number))
+                if made_ready:  # it moves each time, and isn't ready after it
+                    pause = Pause(f"{module.equipment} had to be made ready twice: {ready}")
+                made_ready = not made_ready
+            finally:
+                lock.release()
+            if pause is not None:
+                await phase.hold(*pause)
 
     async def _attempt(
         self,
@@ -165,13 +208,10 @@ class Actor:
         act: Act,
         asked: dict[str, Any],
         rest: Act,
-        proven: tuple[ProvenContainer, ...],
-        word: WordState | None,
-    ) -> None:
+        proofs: tuple[ProvenContainer, ...],
+    ) -> Pause | None:
+        """Make one attempt; return why a person must look before another, if one must."""
         core = self._core
-        proofs = await phase.fresh_proofs(number, proven)
-        if phase.control.waits:
-            return  # a hold came while a scan was awaited
         try:
             await self._recognise(phase, module, unit, rest)
             standing = await driver.standing()
@@ -180,8 +220,7 @@ class Actor:
             inputs = await self._inputs(unit)
         except ProcessError as silent:
             self._lost(module, unit, rest)
-            await phase.hold(str(silent))
-            return
+            return Pause(str(silent))
         permit = Permit(
             state=core.state,
             batch_name=phase.batch,
@@ -210,9 +249,10 @@ class Actor:
                 phase.batch,
                 ActRefused(batch=phase.batch, path=phase.path, word=number, refusals=refused),
             )
-            await phase.hold("; ".join(refused))
-            return
-        attempt_number = 1 + (len(word.attempts) if word is not None else 0)
+            used_by = user_of(core.state, module, phase.batch, phase.path)
+            reason = "" if used_by is None else f"{IN_USE}{module.equipment}"
+            return Pause("; ".join(refused), reason)
+        attempt_number = 1 + len(_attempts(batch, phase.path, number))
         command = CommandId(f"{phase.batch}/{phase.path}#{number}.{attempt_number}")
         await core.record(
             phase.batch,
@@ -231,7 +271,7 @@ class Actor:
                 proven=tuple(f"{one.container} {one.rests_on}" for one in proofs),
             ),
         )
-        await self._do(phase, unit, module, driver, rest, command, standing, evidence)
+        return await self._do(phase, unit, module, driver, rest, command, standing, evidence)
 
     async def _do(
         self,
@@ -243,8 +283,8 @@ class Actor:
         command: CommandId,
         before: Standing,
         evidence: Facts,
-    ) -> None:
-        """Prepare, trigger and settle one attempt, and record how it ended.
+    ) -> Pause | None:
+        """Prepare, trigger and settle one attempt, record how it ended, and return as above.
 
         Raises:
             MadeReadyError: It triggered nothing; the next attempt begins from what the
@@ -255,7 +295,9 @@ class Actor:
         control = phase.control
 
         def quieten() -> None:
-            core.tasks.create_task(self.quieten(module.equipment, act, "a hold came"))
+            quieting = self.quieten(module.equipment, act, "a hold came")
+            started = self._quieting.setdefault(module.equipment, [])
+            started.append(core.tasks.create_task(quieting))
 
         triggered = False
         try:
@@ -266,7 +308,7 @@ class Actor:
                     if _told_to_wait(control):
                         why = "a hold or a stop came before it was begun"
                         await self._settle(phase, command, NothingDone(why=why), before, evidence)
-                        return
+                        return None
                     await core.refuse_if_latched()
                     triggered = True
                     await driver.trigger(act, command)
@@ -280,8 +322,7 @@ class Actor:
                         AttemptFailed(batch=phase.batch, command=command, error=failed.as_record()),
                     )
                     await self._alarms.clear(f"overdue {command}")
-                    await phase.hold(str(failed))
-                    return
+                    return Pause(str(failed))
                 if _told_to_wait(control):  # it came while the trigger was on its way
                     await self.quieten(module.equipment, act, "a hold came")
                 settled = await driver.settle(act, command, before)
@@ -294,32 +335,42 @@ class Actor:
             raise
         except ProcessError:
             self._lost(module, unit, act)
-            return  # whatever failed, the trigger was written: the next look reconciles it
+            return None  # whatever failed, the trigger was written: it is reconciled now
         report = act.judge(settled.report, evidence, after)
         if isinstance(report, CannotTell) or (
             isinstance(report, PartDone) and act.on_interruption is OnInterruption.HOLD
         ):
             await self._leave_in_doubt(phase, command, report.why, settled.standing, after)
-            return
+            return None
         await self._settle(phase, command, report, settled.standing, after)
         if isinstance(report, AllDone) or _told_to_wait(control):
-            return
-        await phase.hold(f"{module.equipment}: {act.kind} ended early: {report.why}")
+            return None
+        return Pause(f"{module.equipment}: {act.kind} ended early: {report.why}")
+
+    async def _have_people_decide(self, phase: ActingPhase, attempt: AttemptState) -> None:
+        """Put an attempt in doubt to two people; others may not use the instrument meanwhile."""
+        tried = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        try:
+            await phase.ask_what_was_done(attempt, tried, attempt.why)
+        finally:
+            if attempt.verdict != "uncertain":  # decided, also where a stop follows
+                await self._alarms.clear(f"overdue {attempt.command}")
+
+    async def _settle_what_is_open(
+        self, phase: ActingPhase, driver: Driver, act: Act, number: int
+    ) -> None:
+        """Reconcile an attempt that was interrupted, before anybody else has the instrument."""
+        attempts = _attempts(self._core.state.batches[phase.batch], phase.path, number)
+        if attempts and attempts[-1].verdict == "open":
+            await self._reconcile(phase, driver, act, attempts[-1])
 
     async def _reconcile(
         self, phase: ActingPhase, driver: Driver, act: Act, attempt: AttemptState
     ) -> None:
-        """Find out what an interrupted attempt did: quiet, wait, ask, weigh, or put to people."""
+        """Find out what an interrupted attempt did: quiet, wait, ask, weigh, or leave in doubt."""
         core = self._core
         tried = Act.kinds[act.kind].model_validate(attempt.act)
         command = CommandId(attempt.command)
-        if attempt.verdict == "uncertain":
-            try:
-                await phase.ask_what_was_done(attempt, tried, attempt.why)
-            finally:
-                if attempt.verdict != "uncertain":  # decided, also where a stop follows
-                    await self._alarms.clear(f"overdue {command}")
-            return
         unit = core.cell.config.by_unit[
             core.state.batches[phase.batch].units.get(act.unit, act.unit)
         ]
@@ -416,6 +467,12 @@ class Actor:
             EquipmentQuieted(equipment=EquipmentId(equipment), how=act.quieten, why=why)
         )
 
+    async def _until_quiet(self, equipment: str) -> None:
+        """Return when no quietening is under way to an instrument: it isn't for the next act."""
+        under_way = self._quieting.pop(equipment, ())
+        if under_way:
+            await asyncio.wait(under_way)
+
     @contextmanager
     def _timed(
         self, phase: ActingPhase, act: Act, command: CommandId, left: Duration
@@ -485,14 +542,17 @@ class Actor:
             return found
         for other in unit.modules:
             driver = self._core.drivers[other.equipment]
-            busy = self._core.lock_of(other.equipment).locked()
-            if other is not module and driver.only_acts_change and not busy:
+            if other is module or not driver.only_acts_change:
+                continue
+            if not self._core.is_busy(other.equipment):
                 found[str(other.equipment)] = await driver.standing(), driver.only_acts_change
         return found
 
     async def _note_outside_acts(
         self, equipment: EquipmentId, standing: Standing, only_acts_change: Facts
     ) -> None:
+        if self._core.is_in_doubt(equipment):
+            return  # what strayed may be the doubtful attempt's
         known = self._core.state.equipment.get(equipment)
         seen = outside_act_seen(equipment, known, standing, only_acts_change)
         if seen is not None:

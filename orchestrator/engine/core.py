@@ -57,6 +57,8 @@ class Core:
     tasks: asyncio.TaskGroup
     can_be_suspended: bool
     bells: Bells = field(default_factory=Bells)
+    is_over: bool = False
+    """The host's last event is on record, or on its way there: nothing follows it."""
     at_rest: asyncio.Event | None = None
     """Set when all has come to rest after the journal latched; None before a start."""
     locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
@@ -79,7 +81,9 @@ class Core:
                 listener(one)
 
     async def record(self, stream: str, *events: AnyEvent) -> int:
-        """Make events durable; return the first one's number."""
+        """Make events durable; return the first one's number. Never returns once the host ended."""
+        if self.is_over:
+            await asyncio.Event().wait()
         try:
             if len(events) == 1:
                 return await self.journal.append(stream, events[0])
@@ -119,12 +123,34 @@ class Core:
         """Make events of the host durable."""
         return await self.record(HOST, *events)
 
+    async def record_the_end(self, event: AnyEvent) -> None:
+        """Make the host's last event durable, and sign what is on record then."""
+        self.is_over = True
+        try:
+            await self.journal.append(HOST, event)
+            await self.journal.checkpoint()
+        except JournalLatchedError:
+            await self._rest()
+            raise
+
     def lock_of(self, equipment: str) -> asyncio.Lock:
         """Return the lock under which one instrument carries out one act at a time."""
         lock = self.locks.get(equipment)
         if lock is None:
             lock = self.locks[equipment] = asyncio.Lock()
         return lock
+
+    def is_in_doubt(self, equipment: str) -> bool:
+        """Return whether what an attempt did on an instrument isn't known yet."""
+        batches = self.state.batches
+        return any(
+            batches[batch].phases[path].words[number].attempts[-1].equipment == equipment
+            for batch, path, number in self.state.attempts.values()
+        )
+
+    def is_busy(self, equipment: str) -> bool:
+        """Return whether an act runs on an instrument, or was left in doubt on it."""
+        return self.lock_of(equipment).locked() or self.is_in_doubt(equipment)
 
     async def sleep_until(self, instant: Instant) -> None:
         """Return after as long as there is from now to ``instant``, or later.

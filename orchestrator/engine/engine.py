@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +91,10 @@ WATCH_IDLE_EVERY: Final = 30 * minute
 """Set by site: how often idle instruments are asked whether somebody acted on them."""
 
 
+ADMIT_AGAIN_AFTER: Final = 1 * minute
+"""Set by site: how long after a failure a batch's admission is tried again."""
+
+
 class Engine:
     """Runs the batches of one host on one process cell."""
 
@@ -143,7 +148,10 @@ class Engine:
         self.core.listeners.append(lambda _: self._keeper.look())
         self.watches = Watches(self.core, self._traces, self.recognition)
         self._runs: dict[str, asyncio.Task[None]] = {}
+        self._beside: set[asyncio.Task[None]] = set()
         self._admissions: dict[str, asyncio.Task[None]] = {}
+        self._not_admitted: dict[str, asyncio.Event] = {}
+        """Batches whose admission failed: set to have it tried at once."""
         self._late: dict[TaskId, asyncio.Task[None]] = {}
         self.core.listeners.append(self._look_at_report)
         self.latch = Latch(self.core, self._all_that_runs)
@@ -179,12 +187,19 @@ class Engine:
                 await self._let_go(BatchId(name))
 
     async def stop(self) -> None:
-        """End in good order: what runs is left as it is, and resumed at the next start."""
-        for run in self._runs.values():
-            run.cancel()
+        """End in good order: what runs is left as it is, and resumed at the next start.
+
+        That it ended is the last that the host records in its life.
+        """
+        running = {one for one in (*self._runs.values(), *self._beside) if not one.done()}
+        running.discard(asyncio.current_task())  # pyright: ignore[reportArgumentType]
+        for one in running:
+            one.cancel()
+        if running:
+            await asyncio.wait(running)
         await self._traces.close()
-        await self.core.record_for_host(HostStopped())
         await self._keeper.save()
+        await self.core.record_the_end(HostStopped())
 
     def _all_that_runs(self) -> Iterator[asyncio.Task[None]]:
         yield from self._runs.values()
@@ -198,24 +213,59 @@ class Engine:
         """Make a person's order to start a batch durable, and begin to admit it.
 
         It runs as soon as it has its long leases; nobody waits for that. What dies after the
-        order is on disk admits it at the next start.
+        order is on disk admits it at the next start. Where it couldn't be admitted, ordering it
+        again tries at once.
 
         Raises:
             RefusedError: There is no such batch, or it was started before.
         """
         known = self.core.state.batches.get(batch)
-        if known is None or known.status != "made" or known.start_asked_by:
+        again = self._not_admitted.get(batch)
+        if known is None or known.status != "made" or (known.start_asked_by and again is None):
             raise RefusedError(
                 f"start batch {batch}",
                 why="there is none of that name" if known is None else "it was started",
                 do_next="Look at the batches, and start one that is made and not started",
             )
         seq = await self.core.record(batch, BatchStartAsked(batch=batch, by=by, request=request))
-        self._begin(batch)
+        if again is None:
+            self._begin(batch)
+        else:
+            again.set()
         return seq
 
     def _begin(self, batch: BatchId) -> None:
-        self._admissions[batch] = self.spawn(partial(self._admit, batch), f"admission of {batch}")
+        what = f"admission of {batch}"
+        self._admissions[batch] = self.spawn(partial(self._until_admitted, batch), what)
+
+    async def _until_admitted(self, batch: BatchId) -> None:
+        """Admit a batch; where that fails, say so, and try again until it is."""
+        alarm = f"admission {batch}"
+        again = asyncio.Event()
+        while True:
+            try:
+                await self._admit(batch)
+            except JournalLatchedError:
+                raise
+            except Exception as failed:
+                self._not_admitted[batch] = again
+                await self.alarms.raise_alarm(
+                    alarm,
+                    tier="alarm",
+                    cause=f"batch {batch} can't be admitted: {type(failed).__name__}: {failed}",
+                    consequence=f"It isn't started; it is tried again each {ADMIT_AGAIN_AFTER}",
+                    action="Put right what it says, and start the batch again to try at once; if "
+                    "it stays so, report it",
+                    batch=batch,
+                )
+            else:
+                self._not_admitted.pop(batch, None)
+                await self.alarms.clear(alarm)
+                return
+            again.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADMIT_AGAIN_AFTER.base / 1000):
+                    await again.wait()
 
     async def start_batch(self, batch: BatchId, by: UserId) -> None:
         """Have a batch started, and return when it runs.
@@ -289,7 +339,10 @@ class Engine:
 
     def spawn(self, work: Work, what: str) -> asyncio.Task[None]:
         """Run something beside the batches: where it fails, an alarm says so."""
-        return self.core.tasks.create_task(self._guarded(work, what))
+        started = self.core.tasks.create_task(self._guarded(work, what))
+        self._beside.add(started)
+        started.add_done_callback(self._beside.discard)
+        return started
 
     async def _guarded(self, work: Work, what: str) -> None:
         try:
@@ -353,7 +406,7 @@ class Engine:
         while True:
             await self.core.sleep(WATCH_IDLE_EVERY)
             for equipment in sorted(self.core.drivers):
-                if not self.core.lock_of(equipment).locked():
+                if not self.core.is_busy(equipment):
                     await self.look_for_outside_acts(EquipmentId(equipment))
 
     async def shown_by(self, equipment: str) -> Standing:
@@ -438,7 +491,7 @@ class Engine:
         driver = self.core.drivers[equipment]
         async with self.core.lock_of(equipment):
             known = self.core.state.equipment.get(equipment)
-            if known is None:
+            if known is None or self.core.is_in_doubt(equipment):
                 return
             try:
                 await self.recognition.ask(equipment)
@@ -459,8 +512,9 @@ class Engine:
             await BatchRun(self, batch, self.recipe_of(batch)).run()
         except JournalLatchedError:
             raise
-        except RecipeMismatchError:
-            return  # it stands still, and its alarm says why
+        except RecipeMismatchError as failed:
+            if not self.core.state.batches[batch].broken:  # else its alarm says why
+                await self.stand_still(batch, failed)
         except Exception as failed:
             await self.stand_still(batch, failed)
         finally:

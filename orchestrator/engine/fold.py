@@ -48,6 +48,10 @@ REQUESTS_KEPT_MOST: Final = 10_000
 """So many answered requests are remembered, to answer a repeated one as the first time."""
 
 
+_AT_REST: Final = frozenset({"held", "paused", "stopped", "aborted"})
+"""Reports after which nobody is asked for a scan any more; what goes on asks again."""
+
+
 def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
     """Return ``state`` after one more event."""
     state.seq = recorded.seq
@@ -271,6 +275,8 @@ def _state_changed(state: HostState, at: Recorded[Any], event: ev.StateChanged) 
             phase.reasons.clear()
     phase.state = LEADS_TO.get((phase.state, event.trigger), phase.state)
     phase.why = event.why
+    if event.trigger in _AT_REST:
+        state.scans.pop(_place_in_run(event.batch, event.path), None)
 
 
 def _branch_taken(state: HostState, at: Recorded[Any], event: ev.BranchTaken) -> None:
@@ -568,6 +574,21 @@ def _task_recalled(state: HostState, at: Recorded[Any], event: ev.TaskRecalled) 
     state.tasks[event.task].recalled = event.why
 
 
+def _task_taken_back(state: HostState, at: Recorded[Any], event: ev.TaskTakenBack) -> None:
+    """Take a task from who has it: a question is offered again, hand work is in doubt."""
+    task = state.tasks[event.task]
+    if task.status != "taken":
+        return  # it was reported in the same moment, and that counts
+    task.changed = at.seq
+    if task.work == "do":
+        task.status = "withdrawn"
+        task.taken_back = event.why
+        task.taken_back_by = event.by
+    else:
+        task.status = "offered"
+        task.taken_by = ""
+
+
 def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) -> None:
     state.waiters[_place_in_run(event.batch, event.path)] = WaiterState(
         event.batch, event.path, list(event.resources), at.at, event.least_time_left
@@ -719,6 +740,7 @@ _STEPS: Final = cast(
         "task_reopened": _task_reopened,
         "task_withdrawn": _task_withdrawn,
         "task_recalled": _task_recalled,
+        "task_taken_back": _task_taken_back,
         "lease_wanted": _lease_wanted,
         "lease_withdrawn": _lease_withdrawn,
         "lease_granted": _lease_granted,

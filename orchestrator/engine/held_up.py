@@ -1,27 +1,45 @@
-"""A batch that is held on a unit others wait for: people are told how long those can wait.
+"""A batch that rests on what others wait for: people are told who waits, and how long they can.
 
-Only short leases count: what a batch owns from its admission to its end is its own, and
-nobody waits for it by surprise. Follows design section 8.
+What others wait for is a unit that it has for short, or an instrument that it left in doubt
+or with a bag in its gripper; whoever wanted that is held. What a batch owns from its admission
+to its end is its own, and nobody waits for it by surprise. Follows design section 8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
+from orchestrator.engine.in_use import IN_USE, user_of
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.phase_state import PhaseState
-from orchestrator.engine.state import ProcedureState, WaiterState
+from orchestrator.engine.state import WaiterState
 from orchestrator.journal.events import AnyEvent
 from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.identifiers import BatchId, EquipmentId
 
 _TOLD_BY: Final = frozenset(
     {"state_changed", "lease_wanted", "lease_withdrawn", "lease_granted", "lease_released"}
 )
-_AT_REST: Final = (PhaseState.HELD, PhaseState.HOLDING)
+_RESTS: Final = {
+    PhaseState.HOLDING: "is held",
+    PhaseState.HELD: "is held",
+    PhaseState.STOPPING: "is told to stop and hasn't come to its end",
+    PhaseState.ABORTING: "is told to abort and hasn't come to its end",
+    PhaseState.STOPPED: "was stopped and isn't cleared away",
+    PhaseState.ABORTED: "was aborted and isn't cleared away",
+}
+
+
+class _HeldUp(NamedTuple):
+    """One alarm's words, as long as it stands."""
+
+    batch: BatchId | None
+    cause: str
+    consequence: str
+    action: str
 
 
 class HeldUp:
@@ -50,19 +68,58 @@ class HeldUp:
     async def _look(self) -> None:
         self._looks = False
         state = self._core.state
-        held = {
-            f"held up {waiter.batch} by {name}/{path}": (name, path, procedure, waiter)
-            for name, batch in state.batches.items()
-            for path, procedure in batch.procedures.items()
-            if procedure.state in _AT_REST
-            for waiter in (self._next(name, path),)
-            if waiter is not None
-        }
+        standing = {**self._on_units(), **self._on_instruments()}
         for alarm in [one for one in state.alarms if one.startswith("held up ")]:
-            if alarm not in held:
+            if alarm not in standing:
                 await self._alarms.clear(alarm)
-        for alarm, (name, path, procedure, waiter) in held.items():
-            await self._raise(alarm, BatchId(name), path, procedure, waiter)
+        for alarm, said in standing.items():
+            await self._alarms.raise_alarm(alarm, tier="alarm", **said._asdict())
+
+    def _on_units(self) -> dict[str, _HeldUp]:
+        """Return who waits for a unit that a batch at rest has for short."""
+        found: dict[str, _HeldUp] = {}
+        for name, batch in self._core.state.batches.items():
+            for path, procedure in batch.procedures.items():
+                rests = _RESTS.get(procedure.state)
+                waiter = None if rests is None else self._next(name, path)
+                if waiter is None:
+                    continue
+                margin = "and no limit runs for it"
+                if waiter.least_time_left is not None:
+                    margin = f"and has {waiter.least_time_left - self._core.clock.utc()} left"
+                wanted = ", ".join(waiter.resources)
+                found[f"held up {waiter.batch} by {name}/{path}"] = _HeldUp(
+                    BatchId(name),
+                    cause=f"{path} of batch {name} {rests} where another batch waits: "
+                    f"{procedure.why}",
+                    consequence=f"Batch {waiter.batch} waits for {wanted} {margin}",
+                    action="Decide what it rests for, or bring its material off the unit, so that "
+                    "the other can",
+                )
+        return found
+
+    def _on_instruments(self) -> dict[str, _HeldUp]:
+        """Return who was held as another has the instrument that they want in use."""
+        config = self._core.cell.config
+        found: dict[str, _HeldUp] = {}
+        for name, batch in self._core.state.batches.items():
+            for path, procedure in batch.procedures.items():
+                for reason in procedure.reasons:
+                    equipment = reason.removeprefix(IN_USE)
+                    if equipment == reason or equipment not in config.by_equipment:
+                        continue
+                    user = user_of(
+                        self._core.state, config.by_equipment[EquipmentId(equipment)], name, path
+                    )
+                    if user is None:
+                        continue
+                    found[f"held up {name}/{path} by {user.batch} on {equipment}"] = _HeldUp(
+                        BatchId(user.batch) if user.batch else None,
+                        cause=f"batch {user.batch} has {equipment} in use: {user.left}",
+                        consequence=f"{path} of batch {name} is held: it wants {equipment}",
+                        action=f"Decide on batch {user.batch}, then restart {path} of batch {name}",
+                    )
+        return found
 
     def _next(self, batch: str, path: str) -> WaiterState | None:
         """Return who waits first for what a unit procedure has for short."""
@@ -73,19 +130,3 @@ class HeldUp:
         }
         waiting = (one for one in self._leases.in_order() if owned & set(one.resources))
         return next(waiting, None)
-
-    async def _raise(
-        self, alarm: str, batch: BatchId, path: str, held: ProcedureState, waiter: WaiterState
-    ) -> None:
-        due = waiter.least_time_left
-        margin = "and no limit runs for it"
-        if due is not None:
-            margin = f"and has {due - self._core.clock.utc()} left"
-        await self._alarms.raise_alarm(
-            alarm,
-            tier="alarm",
-            cause=f"{path} of batch {batch} is held where another batch waits: {held.why}",
-            consequence=f"Batch {waiter.batch} waits for {', '.join(waiter.resources)} {margin}",
-            action="Decide on the hold, or bring its material off the unit, so that the other can",
-            batch=batch,
-        )

@@ -9,10 +9,11 @@ people have signed that the line is clear. Follows design section 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from orchestrator.engine.core import Core
+from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.state import TaskState, WaiterState
 from orchestrator.journal.events import (
     LeaseGranted,
@@ -115,18 +116,25 @@ class Leases:
             await self._core.record(batch, LeaseWithdrawn(batch=batch, path=path))
 
     def ended(
-        self, batch: BatchId, path: PhasePath, resources: Iterable[str]
+        self,
+        batch: BatchId,
+        path: PhasePath,
+        resources: Iterable[str],
+        *,
+        to_clear: Collection[str] = (),
     ) -> list[LeaseReleased | TaskOffered]:
         """Return what ends leases of the batch, each as its unit's rule asks.
 
         Where two people must clear the line, it is the task to do so: the lease lasts until
-        both have signed, and who waits for it waits on.
+        both have signed, and who waits for it waits on. So it is for the units ``to_clear``,
+        whatever their rule.
         """
         by_rule: dict[tuple[str, str], list[str]] = {}
         for name in resources:
             lease = self._core.state.leases.get(name)
             if lease is not None and lease.batch == batch:
                 rule, unit = self._rule(name)
+                rule = TWO_PEOPLE if unit in to_clear else rule
                 by_rule.setdefault((rule, unit if rule == TWO_PEOPLE else ""), []).append(name)
         found: list[LeaseReleased | TaskOffered] = []
         for (rule, unit), held in by_rule.items():
@@ -144,21 +152,49 @@ class Leases:
 
     def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
         """Return what ends everything that a batch owns or waits for."""
+        return self._ended_within(batch, "", ())
+
+    def of_stopped(
+        self, batch: BatchId, unit_procedure: str
+    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
+        """Return what ends what a stopped unit procedure has for short, or waits for.
+
+        It may have been stopped anywhere: where the record has something of the batch left at
+        a unit, two people clear that before anybody else gets it.
+        """
+        config = self._core.cell.config
+        left: set[str] = set()
+        for one in self._core.state.containers.values():
+            if one.batch != batch or not one.place:
+                continue
+            arm = one.place.removeprefix(f"{GRIPPER}/")
+            left.update(
+                unit.name
+                for unit in config.units
+                if one.place in (*unit.places, *unit.named_places.values())
+                or (arm != one.place and any(module.equipment == arm for module in unit.modules))
+            )
+        return self._ended_within(batch, f"{unit_procedure}/", left)
+
+    def _ended_within(
+        self, batch: BatchId, part: str, to_clear: Collection[str]
+    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
         state = self._core.state
         by_path: dict[str, list[str]] = {}
         for name in sorted(state.leases):
-            if state.leases[name].batch == batch:
-                by_path.setdefault(state.leases[name].path, []).append(name)
+            lease = state.leases[name]
+            if lease.batch == batch and lease.path.startswith(part):
+                by_path.setdefault(lease.path, []).append(name)
         return [
             *(
                 LeaseWithdrawn(batch=batch, path=PhasePath(one.path))
                 for one in state.waiters.values()
-                if one.batch == batch
+                if one.batch == batch and one.path.startswith(part)
             ),
             *(
                 one
                 for path, names in by_path.items()
-                for one in self.ended(batch, PhasePath(path), names)
+                for one in self.ended(batch, PhasePath(path), names, to_clear=to_clear)
             ),
         ]
 

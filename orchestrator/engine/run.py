@@ -83,7 +83,7 @@ class BatchRun:
             for part in self._recipe.body:
                 if isinstance(part, Together):
                     await self._side_by_side(
-                        partial(self._unit_procedure, one, f"{part.slug}/{one.slug}")
+                        partial(self._beside_others, one, f"{part.slug}/{one.slug}")
                         for one in part.unit_procedures
                     )
                 else:
@@ -152,15 +152,31 @@ class BatchRun:
         except (StoppedError, JournalLatchedError):
             raise
         except RecipeMismatchError as broken:
+            if not self._state.broken:  # said at once: the others may be at work for hours
+                await self._engine.stand_still(self._batch, broken)
             self._engine.holds.leave(self._batch, broken.why)
             raise
-        except Exception as broken:  # said at once: the others may be at work for hours
+        except Exception as broken:
             await self._engine.stand_still(self._batch, broken)
             raise RecipeMismatchError(
                 f"go on with batch {self._batch}",
                 why=f"a branch of it broke: {broken}",
                 do_next="Look at the batch's alarm; other batches go on",
             ) from broken
+
+    async def _beside_others(self, part: UnitProcedure, path: str) -> None:
+        """Run a unit procedure beside others; where it was stopped, they may have its units.
+
+        Raises:
+            StoppedError: It was stopped, and has come to rest.
+        """
+        try:
+            await self._unit_procedure(part, path)
+        except StoppedError:
+            ended = self._engine.leases.of_stopped(self._batch, path)
+            if ended:
+                await self._core.record(self._batch, *ended)
+            raise
 
     async def _unit_procedure(self, part: UnitProcedure, path: str) -> None:
         holds = self._engine.holds

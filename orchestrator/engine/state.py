@@ -191,6 +191,9 @@ class TaskState:
     signature: dict[str, Any] | None = None
     recalled: str = ""
     """Why the person who has it is asked whether it was done; empty while nobody asks."""
+    taken_back: str = ""
+    """Why hand work was taken from the person who had it; empty while it wasn't."""
+    taken_back_by: str = ""
     changed: int = 0
     """The task's last event: a command that rests on an older view is refused."""
 

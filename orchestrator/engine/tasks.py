@@ -53,6 +53,14 @@ class Board:
             verified_by=UserId(done.verified_by) if done.verified_by else None,
         )
 
+    def why_taken_back(self, task: TaskId) -> str:
+        known = self._core.state.tasks[task]
+        if not known.taken_back:
+            return ""
+        people = self._core.state.people
+        had, took = (people[one].printed_name for one in (known.taken_by, known.taken_back_by))
+        return f"{had} had it in hand and didn't report it; {took} took it back: {known.taken_back}"
+
     def was_offered(self, task: TaskId) -> bool:
         return task in self._core.state.tasks
 

@@ -75,6 +75,10 @@ DECIDE_WITHIN = 60 * minute
 """Set by site: by when people should have answered a hold's question."""
 
 
+class _HeldError(Exception):
+    """A hold came while a scan was awaited: others may have the scanner meanwhile."""
+
+
 class PhaseRun:
     """One phase while it runs; implements ``Outside`` and ``ActingPhase``."""
 
@@ -123,7 +127,7 @@ class PhaseRun:
             return proof
         unit = self._unit(reading.unit)
         module = self._core.cell.config.module(unit, reading.capability, reading.part)
-        value = await self._meanwhile(self._read(module.equipment, reading))
+        value = await self.meanwhile(self._read(module.equipment, reading))
         await self._core.record(
             self.batch,
             Seen(
@@ -165,7 +169,7 @@ class PhaseRun:
         elif word.answer is not None:
             self._answered(number)
             return CameFirst(word.answer["first"])
-        first = await self._meanwhile(self._wait(number, instant, condition, latest))
+        first = await self.meanwhile(self._wait(number, instant, condition, latest))
         await self._core.record(
             self.batch,
             WaitEnded(batch=self.batch, path=self.path, word=number, first=first.value),
@@ -182,7 +186,7 @@ class PhaseRun:
             task = TaskId(f"{self.batch}/{self.path}#{number}")
             if task not in self._core.state.tasks:
                 await self._offer(task, number, question, asked)
-            await self._meanwhile(
+            await self.meanwhile(
                 self._core.bells.until(f"task {task}", lambda: number in self._record.words)
             )
         self._answered(number)
@@ -240,12 +244,15 @@ class PhaseRun:
             fresh.append(await self._scan(None, reading))
         return tuple(fresh)
 
+    def are_fresh(self, proven: tuple[ProvenContainer, ...]) -> bool:
+        return all(self._register.broken_since(one.container, one.since) is None for one in proven)
+
     async def safe_point(self) -> None:
         if self.control.waits or self._engine.holds.is_on_its_way(self.batch, self.path):
             await self._engine.holds.stay(self.batch, self.control, self.path)
 
-    async def hold(self, why: str) -> None:
-        await self._engine.holds.hold(self.batch, self.control, why, self.path)
+    async def hold(self, why: str, reason: str = "") -> None:
+        await self._engine.holds.hold(self.batch, self.control, why, reason or self.path)
         await self._engine.holds.stay(self.batch, self.control, self.path)
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
@@ -268,6 +275,9 @@ class PhaseRun:
             f"command {attempt.command}", lambda: attempt.verdict != "uncertain"
         )
         await self.safe_point()
+
+    async def meanwhile(self, waiting: Awaitable[T]) -> T:
+        return await self.control.unless_stopped(waiting, self._note_arrival)
 
     # within ---------------------------------------------------------------------------------
 
@@ -299,12 +309,21 @@ class PhaseRun:
         if self._state.broken_path == self.path and number >= max(words, default=0):
             await self._engine.mend_batch(self.batch)
 
-    async def _meanwhile(self, waiting: Awaitable[T]) -> T:
-        """Return what ``waiting`` gives; a hold is arrived at while it goes on."""
+    async def _note_arrival(self) -> None:
+        if self._engine.holds.is_on_its_way(self.batch, self.path):
+            await self._engine.holds.arrived(self.batch, self.path)
+
+    async def _unless_held(self, waiting: Awaitable[T]) -> T:
+        """Return what ``waiting`` gives, or end the wait where a hold comes.
+
+        Raises:
+            _HeldError: It came.
+        """
 
         async def at_change() -> None:
-            if self._engine.holds.is_on_its_way(self.batch, self.path):
-                await self._engine.holds.arrived(self.batch, self.path)
+            await self._note_arrival()
+            if self.control.reasons and not self.control.ends:
+                raise _HeldError
 
         return await self.control.unless_stopped(waiting, at_change)
 
@@ -438,18 +457,34 @@ class PhaseRun:
             return None
 
     async def _scan(self, number: int | None, reading: Identify) -> ProvenContainer:
-        """Wait for a scan; whoever else waits for the same scanner has its turn after."""
+        """Wait for a scan; whoever else waits for the same scanner has its turn after.
+
+        Who is held meanwhile gives its turn away, and is asked for the scan again.
+        """
         scanner = self._scanner(reading)
         turn = self._core.lock_of(f"scans of {scanner}")
-        await self._meanwhile(turn.acquire())
+        late = asyncio.get_running_loop().call_later(
+            SCAN_WITHIN.base / 1000,
+            lambda: self._engine.spawn(partial(self._scan_is_late, reading, scanner), "late scan"),
+        )
         try:
-            return await self._scan_in_turn(number, reading, scanner)
+            while True:
+                await self.safe_point()
+                await self.meanwhile(turn.acquire())
+                try:
+                    return await self._scan_in_turn(number, reading, scanner)
+                except _HeldError:
+                    continue
+                finally:
+                    turn.release()
         finally:
-            turn.release()
+            late.cancel()
 
     async def _scan_in_turn(
         self, number: int | None, reading: Identify, scanner: EquipmentId
     ) -> ProvenContainer:
+        if self.control.waits:
+            raise _HeldError
         at = self._word if number is None else number
         await self._core.record(
             self.batch,
@@ -462,28 +497,19 @@ class PhaseRun:
                 scanner=scanner,
             ),
         )
-        late = asyncio.get_running_loop().call_later(
-            SCAN_WITHIN.base / 1000,
-            lambda: self._engine.spawn(partial(self._scan_is_late, reading), "late scan"),
-        )
         last_refused = ""
-        try:
-            while True:
-                label = await self._meanwhile(self._label(scanner, reading))
-                scan = ContainerScan(label, reading.place, scanner)
-                try:
-                    proof = self._gate.verify(
-                        scan, expected=reading.container, path=self.path, seq=0
-                    )
-                except IdentityRefusedError as refused:
-                    if scan.label != last_refused:
-                        await self._refused(at, reading, scan, refused)
-                    last_refused = scan.label
-                    await self._core.sleep(LOOK_AGAIN_AFTER)
-                    continue
-                return await self._record_proof(number, reading, proof, scanner, label)
-        finally:
-            late.cancel()
+        while True:
+            label = await self._unless_held(self._label(scanner, reading))
+            scan = ContainerScan(label, reading.place, scanner)
+            try:
+                proof = self._gate.verify(scan, expected=reading.container, path=self.path, seq=0)
+            except IdentityRefusedError as refused:
+                if scan.label != last_refused:
+                    await self._refused(at, reading, scan, refused)
+                last_refused = scan.label
+                await self._core.sleep(LOOK_AGAIN_AFTER)
+                continue
+            return await self._record_proof(number, reading, proof, scanner, label)
 
     def _refusal(self) -> str:
         """Return the name of the alarm that the gate refused what was scanned here."""
@@ -492,11 +518,15 @@ class PhaseRun:
     def _late_scan(self) -> str:
         return f"late scan {self.batch}/{self.path}"
 
-    async def _scan_is_late(self, reading: Identify) -> None:
+    async def _scan_is_late(self, reading: Identify, scanner: EquipmentId) -> None:
+        cause = f"{reading.container} wasn't scanned at {reading.place} within {SCAN_WITHIN}"
+        for one in self._core.state.scans.values():
+            if one.scanner == scanner and (one.batch, one.path) != (self.batch, self.path):
+                cause += f"; {scanner} is kept for {one.container} of batch {one.batch}"
         await self._engine.alarms.raise_alarm(
             self._late_scan(),
             tier="alarm",
-            cause=f"{reading.container} wasn't scanned at {reading.place} within {SCAN_WITHIN}",
+            cause=cause,
             consequence="Nothing has moved; the step waits for the scan",
             action=f"Scan {reading.container} at {reading.place}, or stop the unit procedure",
             batch=self.batch,

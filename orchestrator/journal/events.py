@@ -662,6 +662,20 @@ class TaskRecalled(Frozen):
     why: str
 
 
+class TaskTakenBack(Frozen):
+    """Somebody else ended that a person has it, who doesn't report it: nobody has it now.
+
+    A question is offered again. Of hand work nobody knows whether it was begun: its attempt
+    is in doubt.
+    """
+
+    kind: Literal["task_taken_back"] = "task_taken_back"
+    task: TaskId
+    by: UserId
+    why: str
+    request: str = Field(default="", description="Which command did it, to answer it once")
+
+
 # Sharing the cell, limits, alarms, deviations ------------------------------------------------
 
 
@@ -834,6 +848,7 @@ AnyEvent = Annotated[
     | TaskReopened
     | TaskWithdrawn
     | TaskRecalled
+    | TaskTakenBack
     | LeaseWanted
     | LeaseWithdrawn
     | LeaseGranted

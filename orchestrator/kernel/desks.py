@@ -70,8 +70,13 @@ class TaskBoard(Protocol):
     async def reported(self, task: TaskId) -> Answer | None:
         """Return what people reported, once it is reported and, where owed, verified.
 
-        None: it was withdrawn before anybody took it, and nobody has reported it since.
+        None: it was withdrawn before anybody took it, and nobody has reported it since; or
+        it was taken from the person who had it.
         """
+        ...
+
+    def why_taken_back(self, task: TaskId) -> str:
+        """Return who had the task, and who took it from them and why; empty if nobody did."""
         ...
 
     def was_offered(self, task: TaskId) -> bool:

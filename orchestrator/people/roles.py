@@ -47,6 +47,7 @@ MAY: Final[Mapping[str, frozenset[Role]]] = {
     "make_batch": frozenset({R.SUPERVISOR}),
     "start_batch": _BENCH,
     "take_task": _BENCH_AND_VERIFIER,
+    "take_back_task": frozenset({R.SUPERVISOR}),
     "report_task": _BENCH_AND_VERIFIER,
     "verify_task": frozenset({R.VERIFIER, R.SUPERVISOR}),
     "answer_task": _BENCH_AND_VERIFIER | _QUALITY,

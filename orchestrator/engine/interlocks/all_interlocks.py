@@ -8,6 +8,7 @@ from orchestrator.engine.interlocks.calibration import calibration
 from orchestrator.engine.interlocks.doors_and_emergency_stop import doors_and_emergency_stop
 from orchestrator.engine.interlocks.freshness import freshness
 from orchestrator.engine.interlocks.identity import identity
+from orchestrator.engine.interlocks.in_doubt import in_doubt
 from orchestrator.engine.interlocks.lease import lease
 from orchestrator.engine.interlocks.limits import limits
 from orchestrator.engine.interlocks.material import material
@@ -23,6 +24,7 @@ INTERLOCKS: Final[tuple[Interlock, ...]] = (
     doors_and_emergency_stop,
     mode,
     lease,
+    in_doubt,
     material,
     occupancy_and_joints,
     path,

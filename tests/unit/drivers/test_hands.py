@@ -39,6 +39,9 @@ class _Board:
     async def reported(self, task: TaskId) -> Answer | None:
         return self._answer
 
+    def why_taken_back(self, task: TaskId) -> str:
+        return ""
+
     def was_offered(self, task: TaskId) -> bool:
         return True
 

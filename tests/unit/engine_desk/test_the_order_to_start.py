@@ -19,7 +19,7 @@ from orchestrator.journal.journal import read_events
 from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId
-from orchestrator.kernel.quantities import minute
+from orchestrator.kernel.quantities import minute, second
 from orchestrator.process_cell.emulated import emulated_cell
 from orchestrator.process_cell.emulated_people import PEOPLE
 from orchestrator.process_cell.simulation import REFERENCE_CELL, put_on_file
@@ -97,6 +97,50 @@ def test_a_batch_that_nobody_had_started_is_not_admitted(tmp_path: Path) -> None
                 await cell.give("supervisor", "start_batch", batch=str(BATCH))
                 await engine.ended(BATCH)
                 assert engine.core.state.batches[BATCH].status == "complete"
+
+    run_in_virtual_time(run())
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_admission_that_fails_is_said_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    admit = Engine._admit  # pyright: ignore[reportPrivateUsage]
+    tried: list[str] = []
+
+    async def fails_at_first(self: Engine, batch: BatchId) -> None:
+        tried.append(batch)
+        if len(tried) < 3:
+            raise KeyError("a place that the cell file lost")
+        await admit(self, batch)
+
+    monkeypatch.setattr(Engine, "_admit", fails_at_first)
+
+    async def run() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            state = engine.core.state
+            now, digest = engine.core.clock.utc(), engine.core.cell.digest
+            await engine.core.record_for_host(*on_file(now, digest))
+            await cell.give("supervisor", "start_batch", batch=str(BATCH))
+            await engine.core.sleep(5 * second)
+            alarm = state.alarms[f"admission {BATCH}"]
+            assert not alarm.cleared
+            assert "a place that the cell file lost" in alarm.cause
+            assert state.batches[BATCH].status == "made"
+            if by_hand:
+                for count in (2, 3):
+                    await cell.give("supervisor", "start_batch", batch=str(BATCH))
+                    await engine.core.sleep(1 * second)
+                    assert len(tried) == count
+            else:
+                await engine.core.sleep(3 * minute)
+            assert state.batches[BATCH].status == "running"
+            assert state.alarms[f"admission {BATCH}"].cleared
+            with pytest.raises(RefusedError, match="it was started"):
+                await cell.give("supervisor", "start_batch", batch=str(BATCH))
+            await engine.ended(BATCH)
+            assert state.batches[BATCH].status == "complete"
+            assert started(engine) == 1
 
     run_in_virtual_time(run())
 

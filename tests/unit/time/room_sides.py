@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 from devices.transport.conversation import conversing, lines
@@ -160,6 +161,12 @@ async def hang(folder: Path) -> None:
                 say(side="daemon", at_s=now_s(), answer=answer.decode())
 
 
+async def stall(seconds: float) -> None:
+    """Join, and keep the turn for so long, as a daemon does whose process stands still."""
+    say(side="daemon", joined=True)
+    time.sleep(seconds)  # noqa: ASYNC251  that is what is planted
+
+
 async def lose(folder: Path) -> None:
     """Ask what is never answered, and find the port's limits true."""
     line = open_serial(folder / "P0")
@@ -202,6 +209,8 @@ def main(side: str, folder: Path, *arguments: str) -> None:
         run_on_room_clock(lambda _: console(folder), socket_path=socket_path)
     elif side == "lose":
         run_on_room_clock(lambda _: lose(folder), socket_path=socket_path)
+    elif side == "stall":
+        run_on_room_clock(lambda _: stall(float(arguments[0])), socket_path=socket_path)
     elif side == "hang":
         run_on_room_clock(lambda _: hang(folder), socket_path=socket_path)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,9 +20,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator import virtual_time
 from orchestrator.kernel.errors import ConfigurationRefusedError, RefusedError
 from orchestrator.kernel.quantities import Duration, hour, second
-from orchestrator.virtual_time import advance_room, room_time
+from orchestrator.virtual_time import RoomClock, advance_room, room_time, run_on_room_clock
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -153,6 +155,53 @@ def test_a_room_is_advanced_only_without_a_daemon_and_has_one_daemon(tmp_path: P
         assert "another daemon is joined" in complaints
         process.kill()
         process.communicate()
+
+
+def test_who_comes_while_the_daemon_keeps_the_turn_is_refused_with_its_process(
+    tmp_path: Path,
+) -> None:
+    with a_room(tmp_path) as room:
+        stalled = start("stall", room.folder, 120)
+        assert stalled.stdout is not None
+        assert stalled.stdout.readline()
+        began_s = time.monotonic()
+        newcomer = start("hop", room.folder, 1)
+        _, complaints = newcomer.communicate(timeout=20)
+        assert newcomer.returncode != 0
+        assert "another daemon is joined to it" in complaints
+        assert room_time(room.clock) == 0 * second
+        with pytest.raises(RefusedError, match="a daemon is joined"):
+            advance_room(room.clock, 1 * second)
+        time.sleep(max(0.0, began_s + 3.5 - time.monotonic()))  # a stall is known by real time
+        with pytest.raises(RefusedError, match=f"process {stalled.pid}, .* without a word"):
+            run_on_room_clock(never, socket_path=room.clock)
+        stalled.kill()
+        stalled.communicate()
+        assert room.daemon("hop", 2)[-1]["hops"] == 2
+
+
+async def never(clock: RoomClock) -> None:
+    raise AssertionError(f"it joined, at {clock.utc()}")
+
+
+def test_a_room_that_says_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_time, "_ANSWER_S", 0.5)
+    with a_room(tmp_path) as room:
+        os.kill(room.process.pid, signal.SIGSTOP)
+        with pytest.raises(RefusedError, match="said nothing for"):
+            run_on_room_clock(never, socket_path=room.clock)
+
+
+def test_an_advance_is_waited_for_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_time, "_ANSWER_S", 0.5)
+    with a_room(tmp_path, tick_s=0.1) as room:
+        began_s = time.monotonic()
+        assert advance_room(room.clock, 4 * hour) == 4 * hour
+        assert time.monotonic() - began_s > 0.5, "it was over too soon; the test shows nothing"
 
 
 def test_a_daemon_whose_room_ended_says_so(tmp_path: Path) -> None:
