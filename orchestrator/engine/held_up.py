@@ -69,8 +69,8 @@ class HeldUp:
         self._looks = False
         state = self._core.state
         standing = {**self._on_units(), **self._on_instruments()}
-        for alarm in [one for one in state.alarms if one.startswith("held up ")]:
-            if alarm not in standing:
+        for alarm, raised in [one for one in state.alarms.items() if one[0].startswith("held up ")]:
+            if alarm not in standing or standing[alarm].cause != raised.cause:
                 await self._alarms.clear(alarm)
         for alarm, said in standing.items():
             await self._alarms.raise_alarm(alarm, tier="alarm", **said._asdict())
@@ -90,8 +90,7 @@ class HeldUp:
                 wanted = ", ".join(waiter.resources)
                 found[f"held up {waiter.batch} by {name}/{path}"] = _HeldUp(
                     BatchId(name),
-                    cause=f"{path} of batch {name} {rests} where another batch waits: "
-                    f"{procedure.why}",
+                    cause=f"{path} of batch {name} {rests} where another waits: {procedure.why}",
                     consequence=f"Batch {waiter.batch} waits for {wanted} {margin}",
                     action="Decide what it rests for, or bring its material off the unit, so that "
                     "the other can",

@@ -220,12 +220,13 @@ def test_that_a_branch_broke_is_said_while_its_sibling_is_at_work(
     )
     monkeypatch.setattr(thin, "thin_recipe", recipe)
 
-    async def breaks(*_: object) -> Any:
-        await asyncio.sleep(5)
-        raise RecipeMismatchError("go on", why="the recipe isn't what it was", do_next="Look")
-
     async def test() -> None:
         async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+
+            async def breaks(*_: object) -> Any:
+                await _until(engine, lambda: bool(engine.core.state.attempts))
+                raise RecipeMismatchError("go on", why="the recipe isn't what it was", do_next="!")
+
             monkeypatch.setattr(type(ASKED.phase), "run", breaks)
             await begin(engine)
             state = engine.core.state
