@@ -64,6 +64,7 @@ class Asked:
     label: str = ""
     choose: str = ""
     decline: str = ""
+    take_back: str = ""
     found: Found | None = None
     amount: str = ""
     move: Move | None = None
@@ -78,8 +79,8 @@ class Asked:
     def is_silent(self) -> bool:
         """Whether nothing is asked for but to look."""
         asked = (self.take, self.done, self.verify, self.enter, self.label, self.choose)
-        return not any((*asked, self.decline, self.found, self.move, self.acknowledge,
-                        self.close, self.deviation))  # fmt: skip
+        return not any((*asked, self.decline, self.take_back, self.found, self.move,
+                        self.acknowledge, self.close, self.deviation))  # fmt: skip
 
 
 def run(
@@ -103,6 +104,10 @@ def run(
     ] = "",
     choose: Annotated[str, typer.Option(metavar="NAME", help="Your decision")] = "",
     decline: Annotated[str, typer.Option(metavar="WHY", help="Say why it can't be done")] = "",
+    take_back: Annotated[
+        str,
+        typer.Option(metavar="WHY", help="Take it from who has it and is absent, and say why"),
+    ] = "",
     verify: Annotated[
         bool, typer.Option("--verify", help="Say that it was done as reported, by another person")
     ] = False,
@@ -154,7 +159,7 @@ def run(
         take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"),
         label=read_applied(label) if label else "", choose=choose, decline=decline, found=found,
         amount=amount, move=command, part=part, why=why, acknowledge=acknowledge, close=close,
-        deviation=deviation, room=room,
+        deviation=deviation, room=room, take_back=take_back,
     )  # fmt: skip
     with at_console(data, login, password_file) as console:
         view = {**console.look("deviations"), **console.look("work")}
@@ -386,6 +391,8 @@ class _Answering:
             self._reconcile(name)
         elif asked.verify:
             self._give("verify_task", name, task=name)
+        elif asked.take_back:
+            self._give("take_back_task", name, task=name, why=asked.take_back)
         elif asked.decline:
             self._give("report_task", name, task=name, declined=asked.decline)
         elif asked.done or asked.label:
@@ -493,6 +500,7 @@ class _Answering:
 
 _DID: Final[Mapping[str, str]] = {
     "take_task": "Taken:",
+    "take_back_task": "Taken back:",
     "report_task": "Reported:",
     "answer_task": "Answered:",
     "verify_task": "Verified:",
