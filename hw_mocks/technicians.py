@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -18,7 +18,12 @@ from hw_mocks.serial_scanner import SerialScanner
 from hw_mocks.world.ledger import ImpossibleError
 from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console
-from orchestrator.kernel.errors import FailedError, IntegrityError, RefusedError
+from orchestrator.kernel.errors import (
+    FailedError,
+    IntegrityError,
+    NotAuthorisedError,
+    RefusedError,
+)
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
 
@@ -56,6 +61,9 @@ OFF_DUTY_LOOK_S: Final = 600.0
 
 GONE: Final = (OSError, IntegrityError, FailedError)
 """What a console raises when its daemon isn't there any more."""
+
+SESSION_OVER: Final = "refused.not-authorised.no-session"
+"""The code of what a console raises when a session is over."""
 
 LOOK_AGAIN_S: Final = 5.0
 """How often a person looks whether a dark screen has come back. Assumed."""
@@ -101,6 +109,8 @@ class Technician:
     room_began: Instant
     scanners: Mapping[str, SerialScanner]
     secret: str = ""
+    log_in: Callable[[], Awaitable[str]] | None = None
+    """Gives the password at the terminal, and returns a new session."""
     slips: Slips = field(default_factory=Slips)
     crew: set[str] = field(default_factory=set[str])
     """What somebody scans just now, and who has a hand in which phase; shared by all."""
@@ -198,7 +208,7 @@ class Technician:
             case "verify":
                 await self._give("verify_task", task=task["task"])
             case "enter" | "decide":
-                await self._answer(task)
+                return await self._answer(task)
             case other:
                 raise AssertionError(f"no technician knows the work {other!r}")
         return True
@@ -273,18 +283,21 @@ class Technician:
         if self.on_moment is not None:
             self.on_moment(HANDS, moment, str(act["work"]))
 
-    async def _answer(self, task: Mapping[str, Any]) -> None:
+    async def _answer(self, task: Mapping[str, Any]) -> bool:
+        """Return whether this person may: who answers for a phase doesn't verify it either."""
+        if not _is_clearance(task) and not self._may_join_in(f"{task['batch']}/{task['path']}"):
+            return False
         if task["status"] == "offered":
             await self._give("take_task", task=task["task"])
         if _is_clearance(task):
             await asyncio.sleep(HAND_WORK_S["clear_line"])
             await self._give("clear_line", task=task["task"])
-            return
+            return True
         await asyncio.sleep(LOOK_S)
         question = task["ask"]
         if _is_doubt(task):
             await self._reconcile(task)
-            return
+            return True
         choices = [choice["name"] for choice in question.get("choices", [])]
         values = {entry["name"]: _usual(entry) for entry in question.get("entries", [])}
         await self._give(
@@ -293,6 +306,7 @@ class Technician:
             choice=choices[0] if choices else "",
             values=values,
         )
+        return True
 
     def _may_join_in(self, phase: str) -> bool:
         """Leave a phase's hand work to two people, so that another one can verify it."""
@@ -464,9 +478,23 @@ class Technician:
                     self._seen[task] = (await console.give(command)).seq
                 except GONE:
                     await self._screen_goes_dark(console)
+                except NotAuthorisedError as refused:
+                    command = await self._logged_in_again(command, refused, console)
                 else:
                     return
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _logged_in_again(
+        self, command: Command, refused: NotAuthorisedError, console: Console
+    ) -> Command:
+        """Return a command in a new session, if it was refused because the session is over."""
+        if self.log_in is None or refused.code != SESSION_OVER:
+            raise refused
+        try:
+            self.session = await self.log_in()
+        except GONE:
+            await self._screen_goes_dark(console)
+        return command.model_copy(update={"session": self.session})
 
 
 def _urgency(task: Mapping[str, Any]) -> tuple[bool, str]:

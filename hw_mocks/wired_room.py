@@ -46,6 +46,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -195,9 +196,10 @@ class Crew:
         terminal = self._terminal = self._open_terminal(console)
         begins = self._known_at is None
         try:
-            if console != self._known_at:
-                for hand, technician in zip(self._hands, self._technicians, strict=True):
-                    technician.session = await terminal.login(hand.login, hand.secret)
+            for hand, technician in zip(self._hands, self._technicians, strict=True):
+                technician.log_in = partial(terminal.login, hand.login, hand.secret)
+                if console != self._known_at:
+                    technician.session = await technician.log_in()
         except GONE:
             return  # the next daemon says where it is
         except NotAuthorisedError:

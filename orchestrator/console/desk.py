@@ -22,12 +22,13 @@ from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.outside_acts import outside_act_seen
-from orchestrator.engine.state import AttemptState, HostState, TaskState
+from orchestrator.engine.state import AnsweredState, AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
     AlarmAcknowledged,
     AnyEvent,
     AttemptReconciled,
     BatchMade,
+    CommandAnswered,
     ContainerReceived,
     ContainerReleased,
     DeviationClosed,
@@ -47,7 +48,12 @@ from orchestrator.journal.events import (
 )
 from orchestrator.kernel.acts import Act, Effect, OnInterruption
 from orchestrator.kernel.desks import Command, Given, SignatureMeaning
-from orchestrator.kernel.errors import ProcessError, RecipeRefusedError, RefusedError
+from orchestrator.kernel.errors import (
+    ProcessError,
+    RecipeRefusedError,
+    RefusedError,
+    error_from_record,
+)
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import (
     BatchId,
@@ -69,9 +75,11 @@ from orchestrator.people.roles import (
     require_second_person,
 )
 from orchestrator.people.sessions import (
+    NoSessionError,
     close_session,
     holder_of,
     open_session,
+    request_in,
     token_sha256,
 )
 from orchestrator.people.signatures import record_of, sign, signed
@@ -91,13 +99,14 @@ from orchestrator.recipe.binding import Binding
 from orchestrator.recipe.check import Finding, check_recipe
 from orchestrator.recipe.model import Recipe
 
-REQUESTS_KEPT_MOST: Final = 10_000
-"""So many answered requests are remembered, to answer a repeated one as the first time."""
-
 VERIFIED_AT_ONCE_MOST: Final = 2
 """Each verification of a password takes 64 MiB (hazards, section 3)."""
 
+ON_THE_LOOP_KIB_MOST: Final = 64
+"""Hashing in so little memory takes less than a millisecond."""
+
 Event = TypeVar("Event", bound=Frozen)
+T = TypeVar("T")
 
 DOUBT: Final = "/doubt"
 """How the name of a task ends that asks what an attempt in doubt did."""
@@ -105,13 +114,14 @@ DOUBT: Final = "/doubt"
 SAFE_ON_AN_OLD_VIEW: Final = ("hold", "pause")
 """Commands that a person may give whatever they last saw."""
 
-NOT_OF_THE_EVENT: Final = ("secret", "request", "seen", "password")
+NOT_OF_THE_EVENT: Final = ("secret", "answer", "seen", "password")
 """What a command carries beside the facts that it states."""
 
 MEASURES: Final[Mapping[str, str]] = {"pump_volume": "volume", "spin": "at_speed"}
 """The field that says how much an act asks for; all others are done whole or not at all."""
 
-_Carry = Callable[[UserId, dict[str, Any]], Awaitable[int]]
+_Carry = Callable[[UserId, dict[str, Any]], Awaitable[object]]
+"""Carries a command out, and records ``answer`` of its arguments with what it changes."""
 
 
 class Desk:
@@ -136,7 +146,6 @@ class Desk:
         self._cost = cost
         self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MOST)
         self._core = engine.core
-        self._answered: dict[str, Given] = {}
         self._one_at_a_time = asyncio.Lock()
         self._commands: Final[dict[str, _Carry]] = {
             "take_task": self._take_task,
@@ -185,13 +194,14 @@ class Desk:
             return await self._give(command)
 
     async def _give(self, command: Command) -> Given:
-        user = self._who(command)
-        request = f"{token_sha256(command.session)[:16]} {command.request}"
-        done = self._answered.get(request)
-        if done is None and request in self._state.answered:
-            done = Given(seq=self._state.answered[request])
-        if done is not None:
-            return done
+        user = await self._who(command)
+        session = token_sha256(command.session)
+        request = request_in(session, command.request)
+        if request in self._state.answered:
+            return _as_answered(self._state.answered[request], command)
+        answer = CommandAnswered(
+            command=command.name, by=user, session=session, request=command.request
+        )
         person = self._state.people[user]
         require(command.name, person.roles, who=person.printed_name)
         if command.seen > self._state.seq:
@@ -206,12 +216,12 @@ class Desk:
                 command.name, why="there is no such command", do_next="Choose one that is shown"
             )
         try:
-            seq = await carry(
+            await carry(
                 user,
                 {
                     **command.arguments,
                     "secret": command.secret,
-                    "request": request,
+                    "answer": answer,
                     "seen": command.seen,
                 },
             )
@@ -221,18 +231,23 @@ class Desk:
                 why=_what_is_wrong(wrong),
                 do_next="Give it with the arguments that docs/reference/console.md lists",
             ) from None  # what was given may hold a password
-        given = Given(seq=seq)
-        self._answered[request] = given
-        if len(self._answered) > REQUESTS_KEPT_MOST:
-            del self._answered[next(iter(self._answered))]
-        return given
+        if request not in self._state.answered:  # it had nothing to change
+            await self._core.record_for_host(answer=answer)
+        return _as_answered(self._state.answered[request], command)
 
     @property
     def _state(self) -> HostState:
         return self._core.state
 
-    def _who(self, command: Command) -> UserId:
-        return holder_of(self._state.sessions, command.session)
+    async def _who(self, command: Command) -> UserId:
+        """Return who gives a command; record the end of a session that is over by now."""
+        sessions, token, clock = self._state.sessions, command.session, self._core.clock
+        try:
+            return holder_of(sessions, token, boot=clock.boot(), now=clock.boottime())
+        except NoSessionError as over:
+            if token_sha256(token) in sessions:
+                await self._core.record_for_host(close_session(sessions, token, why=over.why))
+            raise
 
     def _task(self, arguments: Mapping[str, Any], *legal: str) -> tuple[TaskId, TaskState]:
         name = TaskId(str(arguments["task"]))
@@ -282,10 +297,7 @@ class Desk:
                 locked. The try is recorded.
         """
         kept = secret_of(self._state.people, login)
-        async with self._verifying:
-            right = await asyncio.get_running_loop().run_in_executor(
-                None, partial(verify_secret, secret, kept, cost=self._cost)
-            )
+        right = await self._hashed(partial(verify_secret, secret, kept, cost=self._cost))
         decided = recognise(
             self._state.people, login, right=right, terminal=terminal, now=self._core.clock.utc()
         )
@@ -301,6 +313,17 @@ class Desk:
                 action="Ask the person whether it was them; else tell the security officer",
             )
         raise decided.error
+
+    async def _hashed(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` makes of a password, beside the loop where that takes long.
+
+        The cost of an emulated cell takes no longer than handing it over would, and on the loop
+        equal seeds give equal orders of events.
+        """
+        if self._cost.memory_kib <= ON_THE_LOOP_KIB_MOST:
+            return work()
+        async with self._verifying:
+            return await asyncio.get_running_loop().run_in_executor(None, work)
 
     async def log_in(self, login: str, secret: str, terminal: str) -> str:
         """Return a session's token. Raises as ``recognise``."""
@@ -323,7 +346,7 @@ class Desk:
     async def _take_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, _ = self._task(arguments, "offered")
         return await self._core.record_for_host(
-            TaskTaken(task=name, by=user, request=arguments["request"])
+            TaskTaken(task=name, by=user), answer=arguments["answer"]
         )
 
     async def _take_back_task(self, user: UserId, arguments: dict[str, Any]) -> int:
@@ -373,8 +396,8 @@ class Desk:
                 values=values,
                 choice=choice,
                 declined=declined,
-                request=arguments["request"],
-            )
+            ),
+            answer=arguments["answer"],
         )
         if declined and task.work != "do":
             await self._hold_the_asker(task, declined, user)
@@ -402,7 +425,8 @@ class Desk:
         if known is None or known.status != "withdrawn" or known.work != "do":
             return self._task(arguments, "offered", "taken")
         newest = self._engine.board.newest(named)
-        return self._task({"task": newest, "seen": -1}, "offered", "taken", "withdrawn")
+        whatever_seen = {"task": newest, "seen": self._state.seq}
+        return self._task(whatever_seen, "offered", "taken", "withdrawn")
 
     async def _verify_task(self, user: UserId, arguments: dict[str, Any]) -> int:
         name, task = self._task(arguments, "reported", "offered", "taken")
@@ -419,19 +443,27 @@ class Desk:
                 verifier=user,
                 verifier_roles=self._state.people[user].roles,
             )
-        return await self._core.record_for_host(
-            TaskVerified(task=name, by=user, request=arguments["request"])
+        event = await self._signed(
+            user,
+            arguments,
+            lambda by: TaskVerified(task=name, by=user, of=task.changed, signature=by),
+            "verified",
         )
+        self._require_unchanged(name, event.of)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     def _performers(self, task: TaskState) -> set[str]:
-        """Return everyone who did something with their hands in the task's phase."""
+        """Return everyone who had a hand in the task's phase, or answered what it asked."""
         return {
-            one.reported_by
+            person
             for one in self._state.tasks.values()
-            if one.work == "do"
-            and one.reported_by
-            and (one.batch, one.path) == (task.batch, task.path)
+            if one.work != "verify" and (one.batch, one.path) == (task.batch, task.path)
+            for person in one.hands
         }
+
+    def _require_unchanged(self, name: TaskId, changed: int) -> None:
+        """Refuse what was signed of a task that changed while the password was looked at."""
+        _refuse_old_view(f"task {name}", self._state.tasks[name].changed, {"seen": changed})
 
     async def _reconcile(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Settle an attempt in doubt: one person looks and states it, another confirms it."""
@@ -457,22 +489,27 @@ class Desk:
         attempt = self._state.batches[batch].phases[path].words[number].attempts[-1]
         verdict, done = _stated(name, attempt, arguments)
         detail = self._owed(name, command, attempt, verdict, arguments)
+        settled, changed = _reconciled(batch, command, verdict, done, detail), task.changed
+        second = await self._sign(user, arguments, settled, "verified")
+        self._require_unchanged(name, changed)
         if (verdict, {"done": done, **detail}) != (task.choice, task.values):
-            await self._core.record_for_host(
-                TaskReopened(task=name, by=user, why="a second person found it otherwise")
-            )
-            raise RefusedError(
+            differ = RefusedError(
                 f"confirm {name}",
                 why="the first person stated something else; neither statement stands",
                 do_next="Look together at the material and the instrument, and state it again",
             )
+            answer = arguments["answer"].model_copy(update={"refused": differ.as_record()})
+            await self._core.record_for_host(
+                TaskReopened(task=name, by=user, why="a second person found it otherwise"),
+                answer=answer,
+            )
+            raise differ
         first = Signed.model_validate(task.signature)
-        settled = _reconciled(batch, command, verdict, done, detail)
-        second = await self._sign(user, arguments, settled, "verified")
         seq = await self._core.record(
             batch,
-            TaskVerified(task=name, by=user, request=arguments["request"]),
+            TaskVerified(task=name, by=user, of=changed),
             settled.model_copy(update={"signatures": (first, second)}),
+            answer=arguments["answer"],
         )
         with suppress(ProcessError):  # its next act meets the silent instrument and holds
             await self._see(attempt.equipment, explained_by=command)
@@ -488,15 +525,12 @@ class Desk:
             raise RefusedError(
                 f"clear {name}", why="another person has taken it", do_next="Wait for it"
             )
-        released = cleared(task)
+        released, changed = cleared(task), task.changed
         if task.status != "reported":
+            signature = await self._sign(user, arguments, released, "performed")
+            self._require_unchanged(name, changed)
             return await self._core.record_for_host(
-                TaskReported(
-                    task=name,
-                    by=user,
-                    signature=await self._sign(user, arguments, released, "performed"),
-                    request=arguments["request"],
-                )
+                TaskReported(task=name, by=user, signature=signature), answer=arguments["answer"]
             )
         require_second_person(
             f"confirm {name}",
@@ -506,10 +540,12 @@ class Desk:
         )
         first = Signed.model_validate(task.signature)
         second = await self._sign(user, arguments, released, "verified")
+        self._require_unchanged(name, changed)
         return await self._core.record(
             task.batch,
-            TaskVerified(task=name, by=user, request=arguments["request"]),
+            TaskVerified(task=name, by=user, of=changed),
             released.model_copy(update={"signatures": (first, second)}),
+            answer=arguments["answer"],
         )
 
     async def _state_what_was_done(
@@ -520,15 +556,18 @@ class Desk:
         verdict, done = _stated(name, attempt, arguments)
         detail = self._owed(name, command, attempt, verdict, arguments)
         settled = _reconciled(batch, command, verdict, done, detail)
+        changed = self._state.tasks[name].changed
+        signature = await self._sign(user, arguments, settled, "performed")
+        self._require_unchanged(name, changed)
         return await self._core.record_for_host(
             TaskReported(
                 task=name,
                 by=user,
                 values={"done": done, **detail},
                 choice=verdict,
-                signature=await self._sign(user, arguments, settled, "performed"),
-                request=arguments["request"],
-            )
+                signature=signature,
+            ),
+            answer=arguments["answer"],
         )
 
     def _owed(
@@ -580,7 +619,7 @@ class Desk:
             ),
             "authored",
         )
-        return await self._core.record_for_host(event)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     def _findings(self, recipe: Recipe, severity: str) -> list[Finding]:
         """Return what is so wrong with a recipe on this cell."""
@@ -620,7 +659,7 @@ class Desk:
                 meaning,
                 reason,
             )
-            return await self._core.record_for_host(event)
+            return await self._core.record_for_host(event, answer=arguments["answer"])
 
         return sign_recipe
 
@@ -661,7 +700,7 @@ class Desk:
             "approved",
         )
         self._refuse_misfits(what, binding, coi)  # the password took a while: it must still stand
-        return await self._core.record(batch, event)
+        return await self._core.record(batch, event, answer=arguments["answer"])
 
     def _refuse_misfits(self, what: str, binding: Binding, coi: CoiId) -> None:
         """Refuse a binding of anything that isn't, by now, what the recipe's word means."""
@@ -688,8 +727,8 @@ class Desk:
             known = self._state.batches.get(batch)
             if trigger not in SAFE_ON_AN_OLD_VIEW and known is not None:
                 _refuse_old_view(f"{trigger} batch {batch}", known.changed, arguments)
-            request = str(arguments["request"])
-            await self._engine.holds.command_all(batch, part, trigger, why, user, request)
+            holds, answer = self._engine.holds, arguments["answer"]
+            await holds.command_all(batch, part, trigger, why, user, answer)
             return self._state.seq
 
         return move
@@ -697,7 +736,7 @@ class Desk:
     async def _start_batch(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Answer once the order to start is on disk; the batch runs when its places are free."""
         batch = BatchId(str(arguments["batch"]))
-        return await self._engine.ask_to_start(batch, user, str(arguments["request"]))
+        return await self._engine.ask_to_start(batch, user, arguments["answer"])
 
     # alarms, deviations, equipment ------------------------------------------------------------
 
@@ -707,7 +746,9 @@ class Desk:
             raise RefusedError(
                 f"acknowledge {alarm!r}", why="it doesn't stand", do_next="Look again"
             )
-        return await self._core.record_for_host(AlarmAcknowledged(alarm=alarm, by=user))
+        return await self._core.record_for_host(
+            AlarmAcknowledged(alarm=alarm, by=user), answer=arguments["answer"]
+        )
 
     async def _open_deviation(self, user: UserId, arguments: dict[str, Any]) -> int:
         batch = BatchId(str(arguments["batch"]))
@@ -730,6 +771,7 @@ class Desk:
                 limit=limit,
                 by=user,
             ),
+            answer=arguments["answer"],
         )
 
     async def _close_deviation(self, user: UserId, arguments: dict[str, Any]) -> int:
@@ -755,7 +797,7 @@ class Desk:
             "approved",
             str(arguments["reason"]),
         )
-        return await self._core.record(BatchId(known.batch), event)
+        return await self._core.record(BatchId(known.batch), event, answer=arguments["answer"])
 
     async def _look_at_equipment(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Take what a device shows now as known, after a person has looked at it."""
@@ -765,9 +807,15 @@ class Desk:
             raise RefusedError(
                 f"look at {equipment}", why="the cell has none of that name", do_next="Look again"
             )
-        return await self._see(equipment)
+        return await self._see(equipment, answer=arguments["answer"])
 
-    async def _see(self, name: str, *, explained_by: CommandId | None = None) -> int:
+    async def _see(
+        self,
+        name: str,
+        *,
+        explained_by: CommandId | None = None,
+        answer: CommandAnswered | None = None,
+    ) -> int:
         """Record what a device shows, and first what nothing explains of it.
 
         ``explained_by`` names the attempt that does, and leaves strangers' acts standing.
@@ -799,6 +847,7 @@ class Desk:
                 witness=standing.witness,
                 explained_by=explained_by,
             ),
+            answer=answer,
         )
         if explained_by is None:
             await self._engine.recognition.looked_at(equipment)
@@ -820,7 +869,7 @@ class Desk:
                 why=f"it expired at {event.expires}",
                 do_next="Put it aside and call quality assurance, or correct the date",
             )
-        return await self._core.record_for_host(event)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     async def _quarantine_lot(self, user: UserId, arguments: dict[str, Any]) -> int:
         event = LotQuarantined.model_validate(_by(user, arguments))
@@ -828,7 +877,7 @@ class Desk:
             raise RefusedError(
                 f"quarantine lot {event.lot}", why="it was never received", do_next="Look again"
             )
-        return await self._core.record_for_host(event)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     async def _receive_material(self, user: UserId, arguments: dict[str, Any]) -> int:
         event = ContainerReceived.model_validate(_by(user, arguments))
@@ -838,7 +887,7 @@ class Desk:
             raise RefusedError(
                 f"receive {event.container}", why=why, do_next="Correct it, and receive it again"
             )
-        return await self._core.record_for_host(event)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     async def _release_container(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Let a quarantined container go back into use, by quality's signature."""
@@ -857,7 +906,7 @@ class Desk:
             "released",
             str(arguments["reason"]),
         )
-        return await self._core.record_for_host(event)
+        return await self._core.record_for_host(event, answer=arguments["answer"])
 
     # people ------------------------------------------------------------------------------------
 
@@ -867,8 +916,7 @@ class Desk:
         printed_name = str(arguments["printed_name"])
         check_password(password, login=login)
         hashed = partial(hash_secret, password, salt=self._entropy(SALT_BYTES), cost=self._cost)
-        async with self._verifying:
-            secret = await asyncio.get_running_loop().run_in_executor(None, hashed)
+        secret = await self._hashed(hashed)
         return await self._core.record_for_host(
             add_person(
                 self._state.people,
@@ -877,7 +925,8 @@ class Desk:
                 roles=[str(one) for one in arguments["roles"]],
                 secret=secret,
                 by=user,
-            )
+            ),
+            answer=arguments["answer"],
         )
 
 
@@ -906,6 +955,23 @@ def _why_not_receivable(event: ContainerReceived, state: HostState, now: Instant
     return ""
 
 
+def _as_answered(answer: AnsweredState, command: Command) -> Given:
+    """Return what a request was answered, or raise it if that was a refusal.
+
+    Raises:
+        RefusedError: So it was answered, or it was the request of another command.
+    """
+    if answer.command not in ("", command.name):
+        raise RefusedError(
+            command.name.replace("_", " "),
+            why=f"its request was that of the command {answer.command}",
+            do_next="Give each command a request of its own",
+        )
+    if answer.refused:
+        raise error_from_record(answer.refused)
+    return Given(seq=answer.seq)
+
+
 def _by(user: UserId, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return a command's arguments as an event's fields, with who gave it."""
     own = {name: one for name, one in arguments.items() if name not in NOT_OF_THE_EVENT}
@@ -923,8 +989,8 @@ def _what_is_wrong(error: Exception) -> str:
 
 
 def _refuse_old_view(what: str, changed: int, arguments: Mapping[str, Any]) -> None:
-    """Refuse a command that rests on a view older than what it concerns (H13)."""
-    if 0 <= arguments["seen"] < changed:
+    """Refuse a command that rests on no view, or on one older than what it concerns (H13)."""
+    if arguments["seen"] < changed:
         raise RefusedError(
             what,
             why="it has changed since the view that this rests on",

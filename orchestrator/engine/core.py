@@ -14,7 +14,7 @@ from devices.interfaces.driver import Driver
 from orchestrator.engine.fold import fold
 from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Checkpoint, StateStatement
-from orchestrator.journal.events import HOST, AnyEvent
+from orchestrator.journal.events import HOST, AnyEvent, CommandAnswered
 from orchestrator.journal.journal import Journal, Recorded
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.instants import Clock, Instant
@@ -80,10 +80,22 @@ class Core:
             for listener in self.listeners:
                 listener(one)
 
-    async def record(self, stream: str, *events: AnyEvent) -> int:
-        """Make events durable; return the first one's number. Never returns once the host ended."""
+    async def record(
+        self, stream: str, *events: AnyEvent, answer: CommandAnswered | None = None
+    ) -> int:
+        """Make events durable, all of them or none; return the first one's number.
+
+        Never returns once the host ended.
+
+        Args:
+            stream: What they concern.
+            events: What happened.
+            answer: Recorded with them and after them, where they carry out a person's command.
+        """
         if self.is_over:
             await asyncio.Event().wait()
+        if answer is not None:
+            events = (*events, answer.model_copy(update={"events": len(events)}))
         try:
             if len(events) == 1:
                 return await self.journal.append(stream, events[0])
@@ -119,9 +131,11 @@ class Core:
         if self.at_rest is not None:
             await self.at_rest.wait()
 
-    async def record_for_host(self, *events: AnyEvent) -> int:
-        """Make events of the host durable."""
-        return await self.record(HOST, *events)
+    async def record_for_host(
+        self, *events: AnyEvent, answer: CommandAnswered | None = None
+    ) -> int:
+        """Make events of the host durable, as ``record``."""
+        return await self.record(HOST, *events, answer=answer)
 
     async def record_the_end(self, event: AnyEvent) -> None:
         """Make the host's last event durable, and sign what is on record then."""

@@ -42,6 +42,7 @@ from orchestrator.journal.events import (
     BatchStartAsked,
     BatchStarted,
     BatchStoodStill,
+    CommandAnswered,
     EquipmentSeen,
     HostStarted,
     HostStopped,
@@ -209,7 +210,9 @@ class Engine:
         """Bind a recipe to a therapy event, containers and equipment."""
         await self.core.record(made.batch, made)
 
-    async def ask_to_start(self, batch: BatchId, by: UserId, request: str = "") -> int:
+    async def ask_to_start(
+        self, batch: BatchId, by: UserId, answer: CommandAnswered | None = None
+    ) -> int:
         """Make a person's order to start a batch durable, and begin to admit it.
 
         It runs as soon as it has its long leases; nobody waits for that. What dies after the
@@ -227,7 +230,8 @@ class Engine:
                 why="there is none of that name" if known is None else "it was started",
                 do_next="Look at the batches, and start one that is made and not started",
             )
-        seq = await self.core.record(batch, BatchStartAsked(batch=batch, by=by, request=request))
+        asked = BatchStartAsked(batch=batch, by=by)
+        seq = await self.core.record(batch, asked, answer=answer)
         if again is None:
             self._begin(batch)
         else:

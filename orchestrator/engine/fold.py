@@ -20,6 +20,7 @@ from orchestrator.engine.materials import (
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
     AlarmState,
+    AnsweredState,
     AttemptState,
     AwaitedScan,
     BatchState,
@@ -34,6 +35,7 @@ from orchestrator.engine.state import (
     PhaseRecord,
     ProcedureState,
     RecipeState,
+    SessionState,
     TaskState,
     WaiterState,
     WordState,
@@ -42,6 +44,7 @@ from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
 from orchestrator.kernel.tasks import NOT_DONE
+from orchestrator.people.sessions import request_in, why_over
 from orchestrator.people.users import after_refusal
 
 REQUESTS_KEPT_MOST: Final = 10_000
@@ -88,9 +91,13 @@ def _note_change(state: HostState, recorded: Recorded[Any]) -> None:
 def _note_request(state: HostState, recorded: Recorded[Any]) -> None:
     request = recorded.event.request
     if request:
-        state.answered[request] = recorded.seq
-        if len(state.answered) > REQUESTS_KEPT_MOST:
-            del state.answered[next(iter(state.answered))]
+        _note_answer(state, request, AnsweredState(recorded.seq))
+
+
+def _note_answer(state: HostState, request: str, answer: AnsweredState) -> None:
+    state.answered[request] = answer
+    if len(state.answered) > REQUESTS_KEPT_MOST:
+        del state.answered[next(iter(state.answered))]
 
 
 def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
@@ -132,15 +139,34 @@ def _person_added(state: HostState, at: Recorded[Any], event: ev.PersonAdded) ->
 
 
 def _session_opened(state: HostState, at: Recorded[Any], event: ev.SessionOpened) -> None:
-    del at
-    state.sessions[event.token_sha256] = event.user
+    over = [name for name, one in state.sessions.items() if why_over(one, at.boot, at.boottime)]
+    for name in over:
+        _end_session(state, name)
+    opened_ms = at.boottime.base
+    state.sessions[event.token_sha256] = SessionState(event.user, at.boot, opened_ms, opened_ms)
     state.people[event.user].refused = 0
     state.people[event.user].refused_at = None
 
 
 def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed) -> None:
     del at
-    state.sessions.pop(event.token_sha256, None)
+    _end_session(state, event.token_sha256)
+
+
+def _end_session(state: HostState, session: str) -> None:
+    """End a session, and forget what it was answered: nobody can ask under it any more."""
+    state.sessions.pop(session, None)
+    beginning = request_in(session, "")
+    for request in [one for one in state.answered if one.startswith(beginning)]:
+        del state.answered[request]
+
+
+def _command_answered(state: HostState, at: Recorded[Any], event: ev.CommandAnswered) -> None:
+    answer = AnsweredState(at.seq - event.events, event.command, event.refused)
+    _note_answer(state, request_in(event.session, event.request), answer)
+    session = state.sessions.get(event.session)
+    if session is not None:
+        session.used_ms = at.boottime.base
 
 
 def _login_refused(state: HostState, at: Recorded[Any], event: ev.LoginRefused) -> None:
@@ -498,12 +524,14 @@ def _task_taken(state: HostState, at: Recorded[Any], event: ev.TaskTaken) -> Non
     task.changed = at.seq
     task.status = "taken"
     task.taken_by = event.by
+    task.hands.append(event.by)
 
 
 def _task_reported(state: HostState, at: Recorded[Any], event: ev.TaskReported) -> None:
     task = state.tasks[event.task]
     task.changed = at.seq
     task.reported_by = event.by
+    task.hands.append(event.by)
     task.values = event.values
     task.choice = event.choice
     task.signature = None if event.signature is None else event.signature.model_dump(mode="json")
@@ -699,6 +727,7 @@ _STEPS: Final = cast(
         "session_opened": _session_opened,
         "session_closed": _session_closed,
         "login_refused": _login_refused,
+        "command_answered": _command_answered,
         "recipe_submitted": _recipe_submitted,
         "recipe_signed": _recipe_signed,
         "lot_received": _lot_received,
@@ -759,6 +788,6 @@ _STEPS: Final = cast(
 _REQUESTED: Final = frozenset(
     model.model_fields["kind"].default
     for model in get_args(get_args(ev.AnyEvent)[0])
-    if "request" in model.model_fields
+    if "request" in model.model_fields and model is not ev.CommandAnswered
 )
-"""Kinds of events that may name the request of a person that they carried out."""
+"""Kinds of events that name the request that they carried out, in older journals."""

@@ -19,6 +19,7 @@ from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
 from orchestrator.engine.state import ProcedureState, TaskState
 from orchestrator.journal.events import (
     AnyEvent,
+    CommandAnswered,
     StateChanged,
     TaskOffered,
     TaskRecalled,
@@ -178,7 +179,7 @@ class Holds:
         trigger: str,
         why: str,
         by: UserId,
-        request: str = "",
+        answer: CommandAnswered | None = None,
     ) -> None:
         """Carry out a person's command on one unit procedure, or on all that it is legal for.
 
@@ -188,8 +189,8 @@ class Holds:
             trigger: What is commanded.
             why: The person's reason.
             by: Who commands it.
-            request: Which command it is; it stands in the last event that carries it out, so
-                that a part of it, cut off by a death, is carried out when it is given again.
+            answer: Recorded with the last events that carry it out, so that a part of it, cut
+                off by a death, is carried out when it is given again.
 
         Raises:
             RefusedError: There is nothing of that name that runs. Nothing happened.
@@ -216,8 +217,8 @@ class Holds:
         if not legal:
             raise refused[0]
         for control in legal:
-            answered = request if control is legal[-1] else ""
-            await self.command(batch, control, trigger, why, by, answered)
+            last = answer if control is legal[-1] else None
+            await self.command(batch, control, trigger, why, by, last)
 
     async def command(
         self,
@@ -226,7 +227,7 @@ class Holds:
         trigger: str,
         why: str,
         by: UserId,
-        request: str = "",
+        answer: CommandAnswered | None = None,
     ) -> None:
         """Carry out a person's command on a unit procedure.
 
@@ -235,10 +236,10 @@ class Holds:
         """
         self._require_legal(batch, control, trigger)
         if trigger in ("restart", "resume"):
-            await self._restart(batch, control, why, trigger, by, request)
+            await self._restart(batch, control, why, trigger, by, answer)
             return
         control.wait(why, BY_PERSON)
-        await self._trigger(batch, control, trigger, why, by, BY_PERSON, request)
+        await self._trigger(batch, control, trigger, why, by, BY_PERSON, answer)
         if trigger in ("stop", "abort"):
             control.stop(why)
 
@@ -278,11 +279,11 @@ class Holds:
         why: str,
         trigger: str = "restart",
         by: UserId | None = None,
-        request: str = "",
+        answer: CommandAnswered | None = None,
     ) -> None:
         reasons = tuple(control.reasons)
         if (self.state_of(batch, control.path), trigger) in LEADS_TO:
-            await self._trigger(batch, control, trigger, why, by, request=request)
+            await self._trigger(batch, control, trigger, why, by, answer=answer)
         control.clear(reasons)
         await self._unit_arrived(batch, control)
 
@@ -312,7 +313,7 @@ class Holds:
         why: str,
         by: UserId | None,
         reason: str = "",
-        request: str = "",
+        answer: CommandAnswered | None = None,
     ) -> None:
         phases = self._core.state.batches[batch].phases
         await self._core.record(
@@ -324,7 +325,6 @@ class Holds:
                 why=why,
                 by=by,
                 reason=reason,
-                request=request,
             ),
             *(
                 StateChanged(batch=batch, path=PhasePath(path), trigger=trigger, why=why, by=by)
@@ -334,6 +334,7 @@ class Holds:
             ),
             *(self._hand_work(batch, control.path, why) if trigger in _TO_REST else ()),
             *(self._questions(batch, control.path, why) if trigger in _TO_AN_END else ()),
+            answer=answer,
         )
         control.ring()
         await self._unit_arrived(batch, control)

@@ -196,6 +196,8 @@ class TaskState:
     taken_back_by: str = ""
     changed: int = 0
     """The task's last event: a command that rests on an older view is refused."""
+    hands: list[str] = field(default_factory=list)
+    """Everyone who took or reported it, whether or not that stands."""
 
 
 @dataclass(slots=True)
@@ -258,6 +260,26 @@ class PersonState:
 
 
 @dataclass(slots=True)
+class SessionState:
+    """An open session: whose, and by the host's boot-time clock since when and last used when."""
+
+    user: str
+    boot: str
+    opened_ms: int
+    used_ms: int
+
+
+@dataclass(slots=True)
+class AnsweredState:
+    """How a person's request was answered."""
+
+    seq: int
+    command: str = ""
+    """Empty in journals that don't say which one it was."""
+    refused: Texts = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class RecipeState:
     """A recipe on file, with who signed what."""
 
@@ -302,14 +324,15 @@ class HostState:
     alarms: dict[str, AlarmState] = field(default_factory=dict)
     deviations: dict[str, DeviationState] = field(default_factory=dict)
     people: dict[str, PersonState] = field(default_factory=dict)
-    sessions: Texts = field(default_factory=dict)
+    sessions: dict[str, SessionState] = field(default_factory=dict)
+    """Open sessions by the SHA-256 of their token."""
     recipes: dict[str, RecipeState] = field(default_factory=dict)
     scans: dict[str, AwaitedScan] = field(default_factory=dict)
     traced: dict[str, int] = field(default_factory=dict)
     """Samples sealed so far, by ``equipment reading``."""
     attempts: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Open attempts: command to (batch, path, word)."""
-    answered: dict[str, int] = field(default_factory=dict)
-    """People's requests that were carried out, the newest last: request to event."""
+    answered: dict[str, AnsweredState] = field(default_factory=dict)
+    """People's requests that were answered, the newest last, while their session lasts."""
     unfolded: dict[int, str] = field(default_factory=dict)
     """Events that don't fit the state they met: what they changed isn't known here."""

@@ -35,6 +35,8 @@ Value = dict[str, Any]
 
 Texts = dict[str, str]
 
+_REQUEST: Final = "Which command did it, in journals that hold no answered commands"
+
 
 class Named(Frozen):
     """A recipe's name and what it stands for in one batch."""
@@ -166,6 +168,22 @@ class LoginRefused(Frozen):
     user: UserId | None = None
 
 
+class CommandAnswered(Frozen):
+    """A person's command was carried out by the events just before it, or changed nothing more.
+
+    Recorded together with them, so that the same request is answered as the first time and
+    never carried out again, whatever died in between.
+    """
+
+    kind: Literal["command_answered"] = "command_answered"
+    command: str
+    by: UserId
+    session: str = Field(description="The SHA-256 of its token")
+    request: str
+    events: int = Field(default=0, description="How many events just before it carry it out")
+    refused: Texts = Field(default={}, description="The refusal it ended with, if it did")
+
+
 # Recipes and materials -------------------------------------------------------------------
 
 
@@ -269,7 +287,7 @@ class BatchStartAsked(Frozen):
     kind: Literal["batch_start_asked"] = "batch_start_asked"
     batch: BatchId
     by: UserId
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    request: str = Field(default="", description=_REQUEST)
 
 
 class BatchStarted(Frozen):
@@ -324,7 +342,7 @@ class StateChanged(Frozen):
     reason: str = Field(
         default="", description="A unit procedure may be held for several; each has a name"
     )
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    request: str = Field(default="", description=_REQUEST)
 
 
 class BranchTaken(Frozen):
@@ -609,7 +627,7 @@ class TaskTaken(Frozen):
     kind: Literal["task_taken"] = "task_taken"
     task: TaskId
     by: UserId
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskReported(Frozen):
@@ -624,7 +642,7 @@ class TaskReported(Frozen):
     signature: Signed | None = Field(
         default=None, description="Where the report is the first of two signatures"
     )
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskVerified(Frozen):
@@ -633,7 +651,11 @@ class TaskVerified(Frozen):
     kind: Literal["task_verified"] = "task_verified"
     task: TaskId
     by: UserId
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    of: int = Field(default=0, description="The event after which it was verified: its newest")
+    signature: Signed | None = Field(
+        default=None, description="None where what it settles bears the signature"
+    )
+    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskReopened(Frozen):
@@ -643,7 +665,7 @@ class TaskReopened(Frozen):
     task: TaskId
     by: UserId
     why: str
-    request: str = Field(default="", description="Which command did it, to answer it once")
+    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskWithdrawn(Frozen):
@@ -804,6 +826,7 @@ AnyEvent = Annotated[
     | SessionOpened
     | SessionClosed
     | LoginRefused
+    | CommandAnswered
     | RecipeSubmitted
     | RecipeSigned
     | LotReceived

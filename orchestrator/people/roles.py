@@ -81,6 +81,7 @@ SIGNED_AS: Final[Mapping[str, tuple[SignatureMeaning, ...]]] = {
     "approve_recipe": ("approved",),
     "release_container": ("released",),
     "make_batch": ("approved",),
+    "verify_task": ("verified",),
     "reconcile": ("performed", "verified"),
     "clear_line": ("performed", "verified"),
     "close_deviation": ("approved",),

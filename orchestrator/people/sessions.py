@@ -1,8 +1,12 @@
 """Sessions: a token stands for a person who gave the password once.
 
 The token is 32 random bytes; the record holds its SHA-256 only, so nobody can take a session
-from the journal. Sessions are folded from the journal and so outlive the daemon's restart. A
-session lets a person give commands; it never signs (``signatures``).
+from the journal. Sessions are folded from the journal and so outlive the daemon's restart,
+but not for long: one ends when it was open for twelve hours, when no command was given in it
+for a quarter of an hour, and when the host is started anew, since no terminal outlives that.
+Both times are the boot-time clock's, which nobody can set and which goes on in suspend.
+
+A session lets a person give commands; it never signs (``signatures``).
 """
 
 from __future__ import annotations
@@ -11,22 +15,58 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from orchestrator.journal.events import SessionClosed, SessionOpened
 from orchestrator.kernel.errors import NotAuthorisedError
-from orchestrator.kernel.identifiers import UserId
+from orchestrator.kernel.identifiers import BootId, UserId
+from orchestrator.kernel.quantities import Duration, hour, minute
 from orchestrator.people.users import Present
 
 TOKEN_BYTES: Final = 32
 
+LIFETIME: Final = 12 * hour
+"""A session that is open for so long is over, however busy: a long shift. Set by us."""
+
+IDLE: Final = 15 * minute
+"""A session in which no command was given for so long is over. Set by us."""
+
 _TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_REQUEST_SESSION_CHARACTERS: Final = 16
 
 
 class NoSessionError(NotAuthorisedError):
     """What a terminal sent opens no session. Nothing happened; log in."""
 
     code = "refused.not-authorised.no-session"
+
+
+class Session(Protocol):
+    """What must be known of an open session; the engine folds it from the journal."""
+
+    @property
+    def user(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def boot(self) -> str:
+        """In which boot of the host it was opened."""
+        ...
+
+    @property
+    def opened_ms(self) -> int:
+        """What the boot-time clock showed when it was opened."""
+        ...
+
+    @property
+    def used_ms(self) -> int:
+        """What the boot-time clock showed when a command was last carried out in it."""
+        ...
+
+
+Sessions = Mapping[str, Session]
+"""Those that nobody has closed, by the SHA-256 of their token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +100,64 @@ def token_sha256(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def holder_of(sessions: Mapping[str, str], token: str) -> UserId:
+def request_in(session: str, request: str) -> str:
+    """Return the name of a request, told apart from those of other sessions.
+
+    Args:
+        session: The SHA-256 of its token.
+        request: As the terminal named it; empty for what the names of a session begin with.
+    """
+    return f"{session[:_REQUEST_SESSION_CHARACTERS]} {request}"
+
+
+def why_over(session: Session, boot: BootId, now: Duration) -> str:
+    """Return why a session is over; empty while it isn't.
+
+    Args:
+        session: One that nobody has closed.
+        boot: The host's present boot.
+        now: What its boot-time clock shows.
+    """
+    if session.boot != boot:
+        return "the host was started anew"
+    if now.base - session.opened_ms >= LIFETIME.base:
+        return f"it was open for {LIFETIME}"
+    if now.base - session.used_ms >= IDLE.base:
+        return f"no command was given in it for {IDLE}"
+    return ""
+
+
+def holder_of(sessions: Sessions, token: str, *, boot: BootId, now: Duration) -> UserId:
     """Return whose session a token opens.
 
     Args:
-        sessions: User by the SHA-256 of their token, of the sessions that are open.
+        sessions: Those that nobody has closed.
         token: What the terminal sent.
+        boot: The host's present boot.
+        now: What its boot-time clock shows.
 
     Raises:
         NoSessionError: No session is open under it. Nothing happened.
     """
-    user = sessions.get(token_sha256(token))
-    if user is None:
+    session = sessions.get(token_sha256(token))
+    why = (
+        "no session is open under what this terminal sent; it was closed, or never opened"
+        if session is None
+        else why_over(session, boot, now)
+    )
+    if session is None or why:
+        raise NoSessionError("use a session", why=why, do_next="Log in")
+    return UserId(session.user)
+
+
+def close_session(sessions: Sessions, token: str, *, why: str) -> SessionClosed:
+    """Return the event that ends the session of ``token``, over or not.
+
+    Raises:
+        NoSessionError: Nobody opened one under it, or it was closed. Nothing happened.
+    """
+    if token_sha256(token) not in sessions:
         raise NoSessionError(
-            "give a command",
-            why="no session is open under what this terminal sent; it was closed, or never opened",
-            do_next="Log in",
+            "end a session", why="none is open under what this terminal sent", do_next="Log in"
         )
-    return UserId(user)
-
-
-def close_session(sessions: Mapping[str, str], token: str, *, why: str) -> SessionClosed:
-    """Return the event that ends the session of ``token``.
-
-    Raises:
-        NoSessionError: No session is open under it. Nothing happened.
-    """
-    holder_of(sessions, token)
     return SessionClosed(token_sha256=token_sha256(token), why=why)

@@ -11,6 +11,7 @@ import asyncio
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,9 +28,10 @@ from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Journal
-from orchestrator.kernel.desks import Command, Console, Given
+from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import CommandId, HostId, UserId
+from orchestrator.people.sessions import NoSessionError
 from orchestrator.people.users import add_person, hash_secret
 from orchestrator.process_cell.build import make_drivers
 from orchestrator.process_cell.config import load_cell
@@ -37,12 +39,16 @@ from orchestrator.process_cell.emulated_people import (
     CHEAP_HASHING,
     PEOPLE,
     TECHNICIANS,
+    person,
 )
 from orchestrator.virtual_time import virtual_clock
 
 T = TypeVar("T")
 
 HOST: Final = HostId("emulated")
+
+TERMINAL: Final = "emulated"
+"""What sessions say of where the people of the cell sit."""
 
 
 class _Over(Exception):  # noqa: N818 - it isn't an error
@@ -97,10 +103,10 @@ class SeverableLine:
 
 
 class SeverableConsole:
-    """A console whose daemon can die: what was asked of it then ends as gone."""
+    """A desk whose daemon can die: what was asked of it then ends as gone."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._severed = asyncio.Event()
 
     def sever(self) -> None:
@@ -109,11 +115,15 @@ class SeverableConsole:
 
     async def view(self, name: str, *, newer_than: int = -1, **arguments: str) -> Mapping[str, Any]:
         """Return a view, or end as gone."""
-        return await self._unless_gone(self._console.view(name, newer_than=newer_than, **arguments))
+        return await self._unless_gone(self._desk.view(name, newer_than=newer_than, **arguments))
 
     async def give(self, command: Command) -> Given:
         """Give a command, or end as gone: then nobody knows whether it was taken."""
-        return await self._unless_gone(self._console.give(command))
+        return await self._unless_gone(self._desk.give(command))
+
+    async def log_in(self, login: str, secret: str) -> str:
+        """Return a session's token, or end as gone."""
+        return await self._unless_gone(self._desk.log_in(login, secret, TERMINAL))
 
     async def _unless_gone(self, asked: Coroutine[Any, Any, T]) -> T:
         answer = asyncio.ensure_future(asked)
@@ -226,50 +236,52 @@ class EmulatedCell:
         if state.seq == 0:
             await self._let_people_in(engine)
         console = self._console = SeverableConsole(self.desk)
-        for technician in self.technicians:
+        for login, technician in zip(TECHNICIANS, self.technicians, strict=True):
             technician.console = console
+            technician.log_in = partial(console.log_in, login, person(login).secret)
         await engine.start()
         return engine
 
     async def _let_people_in(self, engine: Engine) -> None:
         by: UserId | None = None
-        for person in PEOPLE:
-            secret = hash_secret(person.secret, salt=self._entropy(16), cost=CHEAP_HASHING)
+        for one in PEOPLE:
+            secret = hash_secret(one.secret, salt=self._entropy(16), cost=CHEAP_HASHING)
             event = add_person(
                 engine.core.state.people,
-                login=person.login,
-                printed_name=person.printed_name,
-                roles=person.roles,
+                login=one.login,
+                printed_name=one.printed_name,
+                roles=one.roles,
                 secret=secret,
                 by=by,
             )
             await engine.core.record_for_host(event)
             by = by or event.user
-            self._sessions[person.login] = await self.desk.log_in(
-                person.login, person.secret, "emulated"
-            )
+            self._sessions[one.login] = await self.desk.log_in(one.login, one.secret, TERMINAL)
         users = {one.login: name for name, one in engine.core.state.people.items()}
         for technician in self.technicians:
             login = technician.name
             technician.name = users[login]
             technician.session = self._sessions[login]
-            technician.secret = next(one.secret for one in PEOPLE if one.login == login)
+            technician.secret = person(login).secret
             self._people.create_task(technician.work())
 
     async def give(self, login: str, name: str, **arguments: Any) -> Given:
-        """Have a person give a command, with the password where it signs."""
+        """Have a person look, and give a command, with the password where it signs."""
         self._requests += 1
-        secret = next(one.secret for one in PEOPLE if one.login == login)
-        return await self.desk.give(
-            Command(
-                request=f"{login}-{self._requests}",
-                seen=-1,
-                session=self._sessions[login],
-                name=name,
-                arguments=arguments,
-                secret=secret,
-            )
+        secret = person(login).secret
+        command = Command(
+            request=f"{login}-{self._requests}",
+            seen=(await self.desk.view("people"))["version"],
+            session=self._sessions[login],
+            name=name,
+            arguments=arguments,
+            secret=secret,
         )
+        try:
+            return await self.desk.give(command)
+        except NoSessionError:
+            session = self._sessions[login] = await self.desk.log_in(login, secret, TERMINAL)
+            return await self.desk.give(command.model_copy(update={"session": session}))
 
     def sever(self, engine: Engine) -> None:
         """Cut every wire and the journal at once, as a death does."""
