@@ -25,6 +25,7 @@ from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
 from orchestrator.cli.passwords import PasswordFile
 from orchestrator.cli.printing import say, say_json, tell
 from orchestrator.console.text_gate import admitted
+from orchestrator.kernel.desks import Given
 from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 
 WIDTH_MAX: Final = 100
@@ -141,7 +142,7 @@ def run(
     seen: Annotated[
         int | None,
         typer.Option(
-            metavar="VERSION", help="The version that you decide on; else what you last saw here"
+            metavar="VERSION", help="The version that you decide on; else what was last shown here"
         ),
     ] = None,
     login: As = None,
@@ -170,8 +171,8 @@ def run(
                     why="it isn't said what is answered",
                     do_next="Name one of what `cellwright answer` lists",
                 )
-            console.saw(view["version"])
             _list(console, view, as_json=as_json)
+            console.listed(view["version"])
             return
         answering = _Answering(console, view, asked, seen, as_json=as_json)
         answering.answer(admitted(what, what="the name of what is answered"))
@@ -288,8 +289,6 @@ class _Answering:
         self._asked = asked
         self._seen = seen
         self._as_json = as_json
-        self._is_new = False
-        """Nobody has done anything with it, so nobody can have seen it otherwise."""
 
     def answer(self, what: str) -> None:
         """Show or answer what is named."""
@@ -297,8 +296,8 @@ class _Answering:
         if asked.move is not None or asked.deviation:
             self._command_batch(what)
         elif asked.acknowledge:
-            alarm = self._one_of("alarms", "alarm", what)
-            self._give("acknowledge_alarm", alarm["alarm"], alarm=alarm["alarm"])
+            name = self._one_of("alarms", "alarm", what)["alarm"]
+            self._give("acknowledge_alarm", name, seen=self._seen_of(name), alarm=name)
         elif asked.close:
             self._close(self._one_of("deviations", "deviation", what))
         elif scans := [one for one in self._view["scans"] if one["container"] == what]:
@@ -325,27 +324,47 @@ class _Answering:
             do_next="Look at what is open now: `cellwright answer`",
         )
 
-    def _give(self, command: str, told: str, **arguments: Any) -> None:
-        given = self._console.give(command, seen=self._rests_on(), **arguments)
+    def _give_on_task(self, command: str, name: str, **arguments: Any) -> None:
+        given = self._give(command, name, seen=self._rests_on(name), task=name, **arguments)
+        self._console.did(name, given.seq)
+
+    def _give(self, command: str, told: str, *, seen: int, **arguments: Any) -> Given:
+        given = self._console.give(command, seen=seen, **arguments)
         if self._as_json:
             say_json({"answered": told, "command": command, "event": given.seq})
-            return
-        say(f"{_DID[command]} {told}")
+        else:
+            say(f"{_DID[command]} {told}")
+        return given
 
-    def _rests_on(self) -> int:
-        """Return the version of what this person decides on."""
-        if self._seen is not None:
-            return self._seen
-        seen = self._console.seen
-        return int(self._view["version"]) if seen < 0 or self._is_new else seen
+    def _seen_of(self, name: str) -> int:
+        """Return the version of a thing that was shown here, or that is said to be decided on."""
+        return self._console.seen(name) if self._seen is None else self._seen
+
+    def _rests_on(self, name: str) -> int:
+        """Return the version of a thing that this person decides on.
+
+        Raises:
+            RefusedError: None was shown at this terminal. Nothing happened.
+        """
+        seen = self._seen_of(name)
+        if seen < 0:
+            raise RefusedError(
+                f"answer {name}",
+                why="this terminal has shown nothing that it could rest on",
+                do_next="Look at what is so now (cellwright answer), and decide on that",
+            )
+        return seen
 
     def _command_batch(self, batch: str) -> None:
         asked = self._asked
         if asked.deviation:
-            self._give("open_deviation", batch, batch=batch, text=asked.deviation)
+            seen = self._seen_of(batch)
+            self._give("open_deviation", batch, seen=seen, batch=batch, text=asked.deviation)
             return
-        move = str(asked.move)
-        self._give(move, batch, batch=batch, unit_procedure=asked.part, why=asked.why)
+        is_safe = asked.move in (Move.HOLD, Move.PAUSE)
+        seen = self._seen_of(batch) if is_safe else self._rests_on(batch)
+        part, why = asked.part, asked.why
+        self._give(str(asked.move), batch, seen=seen, batch=batch, unit_procedure=part, why=why)
 
     def _close(self, deviation: Mapping[str, Any]) -> None:
         if not self._asked.why:
@@ -355,7 +374,8 @@ class _Answering:
                 do_next="Give --why",
             )
         name = deviation["deviation"]
-        self._give("close_deviation", name, deviation=name, reason=self._asked.why)
+        seen, why = self._rests_on(name), self._asked.why
+        self._give("close_deviation", name, seen=seen, deviation=name, reason=why)
 
     def _scan(self, scan: Mapping[str, Any]) -> None:
         if self._asked.room is None:
@@ -381,7 +401,6 @@ class _Answering:
 
     def _task(self, task: Mapping[str, Any]) -> None:
         asked, name = self._asked, str(task["task"])
-        self._is_new = task["status"] == "offered" and not name.endswith(DOUBT)
         is_asking = asked.is_silent and sys.stdin.isatty() and not self._as_json
         if asked.is_silent:
             self._show(task)
@@ -390,25 +409,24 @@ class _Answering:
         if asked.found is not None:
             self._reconcile(name)
         elif asked.verify:
-            self._give("verify_task", name, task=name)
+            self._give_on_task("verify_task", name)
         elif asked.take_back:
-            self._give("take_back_task", name, task=name, why=asked.take_back)
+            self._give_on_task("take_back_task", name, why=asked.take_back)
         elif asked.decline:
-            self._give("report_task", name, task=name, declined=asked.decline)
+            self._give_on_task("report_task", name, declined=asked.decline)
         elif asked.done or asked.label:
             self._report(task)
         elif asked.choose or asked.enter:
-            self._give("answer_task", name, task=name, choice=asked.choose, values=asked.enter)
+            self._give_on_task("answer_task", name, choice=asked.choose, values=asked.enter)
         else:
-            self._give("take_task", name, task=name)
+            self._give_on_task("take_task", name)
 
     def _reconcile(self, name: str) -> None:
         asked = self._asked
         values = {**asked.enter, **({LABEL: asked.label} if asked.label else {})}
-        self._give(
+        self._give_on_task(
             "reconcile",
             name,
-            task=name,
             verdict=str(asked.found),
             done=asked.amount,
             values=values,
@@ -429,20 +447,20 @@ class _Answering:
                 do_next="Leave --label out, or name the task that asks for one",
             )
         if task["work"] != "do":
-            self._give("answer_task", name, task=name, choice="", values={})
+            self._give_on_task("answer_task", name, choice="", values={})
             return
         values = dict(asked.enter)
         if asked.label:
             values[LABEL] = asked.label
         if asked.room is not None:
             if task["status"] == "offered":
-                taken = self._console.give("take_task", seen=self._rests_on(), task=name)
+                taken = self._console.give("take_task", seen=self._rests_on(name), task=name)
                 self._seen = taken.seq  # what this person has just done to it is known to them
             values = {**work_in(asked.room, task["ask"], by=self._me()), **values}
-        self._give("report_task", name, task=name, values=values)
+        self._give_on_task("report_task", name, values=values)
 
     def _show(self, task: Mapping[str, Any]) -> None:
-        self._console.saw(self._view["version"])
+        self._console.showed(str(task["task"]), self._view["version"])
         if self._as_json:
             say_json(dict(task))
             return

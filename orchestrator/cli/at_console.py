@@ -1,8 +1,8 @@
 """A person at the daemon's console, for commands: log in, look, give, sign.
 
-What a command rests on is said with it: the version of the view that this person saw at this
-terminal, and a request of its own, so that one whose answer was lost can be given again. A
-password is asked for once in a command, to log in and to sign.
+What a command rests on is said with it: the version of the view that this terminal has shown,
+and a request of its own, so that one whose answer was lost can be given again. A password is
+asked for once in a command, to log in and to sign.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ import typer
 
 from orchestrator.cli.options import CallRefusedError, data_folder
 from orchestrator.cli.passwords import from_file, from_keyboard
-from orchestrator.cli.sessions import Session, forget_session, keep_session, kept_session
+from orchestrator.cli.sessions import (
+    Session,
+    forget_session,
+    keep_screen,
+    keep_session,
+    kept_screen,
+    kept_session,
+)
 from orchestrator.console.client import AnswerLostError, BlockingConsoleClient, DaemonGoneError
 from orchestrator.console.text_gate import admitted
 from orchestrator.kernel.desks import Command, Given
@@ -79,11 +86,6 @@ class AtConsole:
                 self._session = self._logged_in(kept)
         return self._session
 
-    @property
-    def seen(self) -> int:
-        """The version of what this person last saw at this terminal; -1 for nothing."""
-        return self.session.seen
-
     def log_out(self) -> str:
         """End this terminal's session; return whose it was, empty if there was none."""
         kept = kept_session(self._data)
@@ -94,11 +96,22 @@ class AtConsole:
         forget_session(self._data)
         return kept.login
 
-    def saw(self, version: int) -> None:
-        """Keep what this person has seen now, if somebody is logged in here."""
-        kept = self._session or kept_session(self._data)
-        if kept is not None and kept.is_fresh:
-            self._session = keep_session(self._data, kept.login, kept.token, seen=version)
+    def seen(self, thing: str) -> int:
+        """Return the version of a thing that this person decides on; -1 if none was shown."""
+        return kept_screen(self._data).seen(thing, self.login)
+
+    def listed(self, version: int) -> None:
+        """Keep that this terminal lists all that is open now."""
+        keep_screen(self._data, kept_screen(self._data).after_list(version))
+
+    def showed(self, thing: str, version: int) -> None:
+        """Keep that this terminal shows a thing now."""
+        keep_screen(self._data, kept_screen(self._data).after_look(thing, version))
+
+    def did(self, thing: str, event: int) -> None:
+        """Keep what this person has just done to a thing, resting on what was shown of it."""
+        screen = kept_screen(self._data).after_deed(thing, self.login, event)
+        keep_screen(self._data, screen)
 
     def give(self, name: str, *, seen: int, request: str | None = None, **arguments: Any) -> Given:
         """Give a command as this person, with the password where it signs.
@@ -121,9 +134,7 @@ class AtConsole:
             secret=self._password_of(self.login) if name in SIGNED_AS else "",
         )
         given = self._given(command)
-        self._session = keep_session(
-            self._data, self.login, self.session.token, seen=max(given.seq, self.seen)
-        )
+        self._session = keep_session(self._data, self.login, self.session.token)
         return given
 
     def _given(self, command: Command) -> Given:
@@ -131,8 +142,9 @@ class AtConsole:
         try:
             return self._client.give(command)
         except NoSessionError:
+            before = self.session
             forget_session(self._data)
-            self._session = self._logged_in(None)
+            self._session = self._logged_in(before)
             return self._client.give(command.model_copy(update={"session": self._session.token}))
         except AnswerLostError as lost:
             try:
@@ -148,8 +160,7 @@ class AtConsole:
         if before is not None:
             with suppress(ProcessError):
                 self._client.logout(before.token)
-        seen = before.seen if before is not None and before.login == login else -1
-        return keep_session(self._data, login, token, seen=seen)
+        return keep_session(self._data, login, token)
 
     def _password_of(self, login: str) -> str:
         if self._password is None:

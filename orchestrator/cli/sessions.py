@@ -1,11 +1,16 @@
-"""Who is logged in at this terminal: one person at a time, kept in a file of this user's.
+"""Who is logged in at this terminal, and what it has shown: in files of this user's.
 
 The daemon's console serves one account of the host, which all who work at the cell share. So
 a session belongs to the terminal that it was opened at (the shell and its start), never to
 the account: nobody acts under a colleague's name by naming it. It outlives the daemon's
 restart, ends with the terminal, and isn't used again after a quarter of an hour in which
-nobody used it. A token lies in ``$XDG_STATE_HOME/cellwright/sessions`` (else under
-``~/.local/state``), mode 0600; the daemon's record holds its SHA-256 only.
+nobody used it, which the daemon sees to as well. A token lies in
+``$XDG_STATE_HOME/cellwright/sessions`` (else under ``~/.local/state``), mode 0600; the
+daemon's record holds its SHA-256 only.
+
+What was shown belongs to the terminal too. An answer rests on that and on nothing newer: on
+the last list of all that is open, on the thing itself if it was shown after that, or on what
+the same person has just done to it, which was taken only because it rested on a true view.
 """
 
 from __future__ import annotations
@@ -15,28 +20,24 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.cli.options import FileRefusedError
 from orchestrator.kernel.instants import Instant, SystemClock
-from orchestrator.kernel.quantities import minute
-
-IDLE: Final = 15 * minute
-"""A session that nobody used for so long isn't used any more. Set by us."""
+from orchestrator.people.sessions import IDLE
 
 NOTHING_SEEN: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One person's session at this terminal, and what they last saw there."""
+    """One person's session at this terminal."""
 
     login: str
     token: str
     used_at: str
-    seen: int = NOTHING_SEEN
 
     def __repr__(self) -> str:
         return f"Session(login={self.login!r}, token=not shown)"
@@ -70,14 +71,71 @@ def kept_session(data: Path) -> Session | None:
         return None
 
 
-def keep_session(data: Path, login: str, token: str, *, seen: int = NOTHING_SEEN) -> Session:
+def keep_session(data: Path, login: str, token: str) -> Session:
     """Keep a session for this terminal, in place of the one before.
 
     Raises:
         FileRefusedError: It can't be kept.
     """
-    path = _path(data)
-    session = Session(login, token, str(SystemClock().utc()), seen)
+    session = Session(login, token, str(SystemClock().utc()))
+    _keep(_path(data), asdict(session))
+    return session
+
+
+def forget_session(data: Path) -> None:
+    """Keep no session for this terminal any more."""
+    _path(data).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What this terminal has shown: the version of the view, as the daemon counts."""
+
+    listed: int = NOTHING_SEEN
+    """When it last listed all that is open."""
+    shown: dict[str, int] = field(default_factory=dict[str, int])
+    """When it showed one thing, where that was after the list."""
+    done: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Who did something to a thing after that, and the event that it was."""
+
+    def seen(self, thing: str, login: str) -> int:
+        """Return the version of a thing that this person decides on; -1 if none was shown."""
+        who, did = self.done.get(thing, ("", NOTHING_SEEN))
+        return max(self.listed, self.shown.get(thing, NOTHING_SEEN), did if who == login else -1)
+
+    def after_list(self, version: int) -> Screen:
+        """Return it once all that is open was listed."""
+        return Screen(version)
+
+    def after_look(self, thing: str, version: int) -> Screen:
+        """Return it once one thing was shown."""
+        return Screen(self.listed, {**self.shown, thing: version}, self.done)
+
+    def after_deed(self, thing: str, login: str, event: int) -> Screen:
+        """Return it once a person did something to a thing, resting on what was shown of it."""
+        return Screen(self.listed, self.shown, {**self.done, thing: (login, event)})
+
+
+def kept_screen(data: Path) -> Screen:
+    """Return what this terminal has shown of the work in a data folder."""
+    try:
+        told = json.loads(_screen_path(data).read_text("utf-8"))
+        done = {thing: (str(who), int(event)) for thing, (who, event) in told["done"].items()}
+        return Screen(int(told["listed"]), dict(told["shown"]), done)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Screen()
+
+
+def keep_screen(data: Path, screen: Screen) -> None:
+    """Keep what this terminal has shown.
+
+    Raises:
+        FileRefusedError: It can't be kept.
+    """
+    _keep(_screen_path(data), asdict(screen))
+
+
+def _keep(path: Path, what: dict[str, Any]) -> None:
     draft = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,7 +143,7 @@ def keep_session(data: Path, login: str, token: str, *, seen: int = NOTHING_SEEN
             draft.unlink()
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(file, "w", encoding="utf-8") as into:
-            json.dump(asdict(session), into)
+            json.dump(what, into)
         draft.replace(path)
     except OSError as failed:
         raise FileRefusedError(
@@ -93,12 +151,10 @@ def keep_session(data: Path, login: str, token: str, *, seen: int = NOTHING_SEEN
             why=failed.strerror or str(failed),
             do_next="Make its folder writable for this account, for no other",
         ) from failed
-    return session
 
 
-def forget_session(data: Path) -> None:
-    """Keep no session for this terminal any more."""
-    _path(data).unlink(missing_ok=True)
+def _screen_path(data: Path) -> Path:
+    return _path(data).with_suffix(".screen")
 
 
 def _path(data: Path) -> Path:

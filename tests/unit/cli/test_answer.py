@@ -15,6 +15,8 @@ from orchestrator.kernel.desks import Given
 from tests.unit.cli.builders import call
 
 TASK = "B-1/receive#1.1/doubt"
+NOW = 9
+"""The version of what is so by now."""
 LABEL = str(next(roll(seeded_bytes(3))))
 DOUBT: dict[str, Any] = {
     "task": TASK,
@@ -38,23 +40,33 @@ class _Console:
     """A console on which one doubt stands."""
 
     login = "d.one"
-    seen = 7
 
     def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
+        self.shown: dict[str, int] = {}
+        """What the terminal has shown, and when; under "" the list."""
 
     def look(self, view: str) -> dict[str, Any]:
         if view == "people":
-            return {"version": 7, "people": []}
+            return {"version": NOW, "people": []}
         tasks = {"tasks": [DOUBT], "scans": [], "holds": [], "alarms": []}
-        return {"version": 7, **(tasks if view == "work" else {"deviations": []})}
+        return {"version": NOW, **(tasks if view == "work" else {"deviations": []})}
 
-    def saw(self, version: int) -> None:
-        assert version == self.seen
+    def seen(self, thing: str) -> int:
+        return max(self.shown.get(thing, -1), self.shown.get("", -1))
+
+    def listed(self, version: int) -> None:
+        self.shown = {"": version}
+
+    def showed(self, thing: str, version: int) -> None:
+        self.shown[thing] = version
+
+    def did(self, thing: str, event: int) -> None:
+        self.shown[thing] = event
 
     def give(self, command: str, *, seen: int, **arguments: Any) -> Given:
         self.given.append({"command": command, "seen": seen, **arguments})
-        return Given(seq=8)
+        return Given(seq=NOW + 1)
 
 
 @pytest.fixture
@@ -73,6 +85,7 @@ def console(monkeypatch: pytest.MonkeyPatch) -> _Console:
 def test_what_the_hand_work_owes_goes_with_the_decision(
     console: _Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    console.showed(TASK, 7)
     said = ("--found", "all", "--enter", "volume=185 mL", "--label", LABEL)
     assert call(capsys, "answer", TASK, *said).status == 0
     (given,) = console.given
@@ -92,3 +105,42 @@ def test_a_doubt_that_is_shown_names_what_is_owed(
     shown = call(capsys, "answer", TASK)
     assert '--enter "volume=..." --label TEXT' in shown.out
     assert not console.given
+    assert console.shown == {TASK: NOW}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (TASK, ("--found", "nothing")),
+        (TASK, ("--take",)),
+        (TASK, ("--decline", "it can't be done")),
+        ("B-1", ("--command", "restart")),
+        ("B-1", ("--command", "stop")),
+    ],
+)
+@pytest.mark.requirement("SIG-09")
+def test_nothing_is_decided_on_what_was_never_shown_here(
+    console: _Console, capsys: pytest.CaptureFixture[str], name: str, said: tuple[str, ...]
+) -> None:
+    refused = call(capsys, "answer", name, *said)
+    assert refused.status == 1
+    assert "Look at what is so now (cellwright answer)" in refused.err
+    assert not console.given
+    assert call(capsys, "answer").status == 0
+    assert call(capsys, "answer", name, *said).status == 0
+    assert [one["seen"] for one in console.given] == [NOW]
+
+
+def test_an_answer_says_what_was_shown_and_not_what_is_so_by_now(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.listed(5)
+    assert call(capsys, "answer", TASK, "--found", "nothing").status == 0
+    assert call(capsys, "answer", "B-1", "--command", "restart").status == 0
+    assert call(capsys, "answer", TASK, "--found", "nothing", "--seen", "3").status == 0
+    assert [one["seen"] for one in console.given] == [5, 5, 3]
+
+
+def test_a_hold_waits_for_no_look(console: _Console, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "answer", "B-1", "--command", "hold").status == 0
+    assert [one["seen"] for one in console.given] == [-1]

@@ -13,7 +13,13 @@ import pytest
 from orchestrator.cli.at_console import pairs
 from orchestrator.cli.options import CallRefusedError, FileRefusedError
 from orchestrator.cli.passwords import from_file
-from orchestrator.cli.sessions import forget_session, keep_session, kept_session
+from orchestrator.cli.sessions import (
+    forget_session,
+    keep_screen,
+    keep_session,
+    kept_screen,
+    kept_session,
+)
 from orchestrator.kernel.instants import SystemClock
 from orchestrator.kernel.quantities import minute
 
@@ -29,7 +35,7 @@ def kept_file(tmp_path: Path) -> Path:
 
 
 def test_a_session_is_kept_for_this_account_and_this_data_folder_alone(tmp_path: Path) -> None:
-    kept = keep_session(tmp_path / "a", "dana", "token", seen=7)
+    kept = keep_session(tmp_path / "a", "dana", "token")
     assert kept_session(tmp_path / "a") == kept
     assert kept_session(tmp_path / "b") is None
     assert stat.S_IMODE(kept_file(tmp_path).stat().st_mode) == 0o600
@@ -72,6 +78,30 @@ def test_a_session_that_nobody_used_for_a_quarter_of_an_hour_isnt_fresh(tmp_path
         kept = kept_session(tmp_path)
         assert kept is not None
         assert kept.is_fresh is fresh
+
+
+def test_an_answer_rests_on_what_was_shown_and_on_nothing_newer(tmp_path: Path) -> None:
+    keep_session(tmp_path, "dana", "token")
+    assert kept_screen(tmp_path).seen("B-1/a#1", "dana") == -1, "logging in shows nothing"
+    keep_screen(tmp_path, kept_screen(tmp_path).after_list(40))
+    keep_screen(tmp_path, kept_screen(tmp_path).after_look("B-1/a#1", 50))
+    keep_screen(tmp_path, kept_screen(tmp_path).after_deed("B-1/b#1", "dana", 60))
+    screen = kept_screen(tmp_path)
+    seen = {thing: screen.seen(thing, "dana") for thing in ("B-1/a#1", "B-1/b#1", "B-1/c#1")}
+    assert seen == {"B-1/a#1": 50, "B-1/b#1": 60, "B-1/c#1": 40}
+    assert screen.seen("B-1/b#1", "devi") == 40, "what she did was shown to nobody else"
+    keep_session(tmp_path, "devi", "token")
+    assert kept_screen(tmp_path) == screen, "logging in shows nothing"
+    assert screen.after_list(45).seen("B-1/a#1", "dana") == 45, "a newer daemon, or an older list"
+
+
+def test_a_screen_that_was_kept_badly_has_shown_nothing(tmp_path: Path) -> None:
+    keep_screen(tmp_path, kept_screen(tmp_path).after_list(40))
+    file = kept_file(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for text in ("", "[]", "{}", '{"listed": "x", "shown": {}, "done": {}}'):
+        file.write_text(text, "utf-8")
+        assert kept_screen(tmp_path).seen("B-1/a#1", "dana") == -1
 
 
 def test_a_password_file_is_this_accounts_alone(tmp_path: Path) -> None:
