@@ -232,7 +232,7 @@ async def _intend(engine: Engine, work: Handwork, *report: str) -> HandAct:
     return act
 
 
-async def _doubt(engine: Engine, work: Handwork, *report: str) -> None:
+async def doubt_about(engine: Engine, work: Handwork, *report: str) -> None:
     act = await _intend(engine, work, *report)
     await _record(engine, AttemptUncertain(batch=BATCH, command=COMMAND, why="reported late"))
     attempt = engine.core.state.batches[BATCH].phases[PATH].words[1].attempts[-1]
@@ -264,7 +264,7 @@ def test_two_people_who_find_all_done_sign_what_the_report_owes(tmp_path: Path) 
     async def attempt(cell: EmulatedCell, engine: Engine) -> None:
         _off_duty(cell)
         state = engine.core.state
-        await _doubt(engine, Handwork.APPLY_LABEL, "label")
+        await doubt_about(engine, Handwork.APPLY_LABEL, "label")
         before = state.seq
         wrong: list[tuple[dict[str, str], str]] = [
             ({}, "lacks label"),
@@ -299,7 +299,7 @@ def test_two_people_who_find_all_done_sign_what_the_report_owes(tmp_path: Path) 
 def test_two_people_state_a_volume_that_can_be(tmp_path: Path) -> None:
     async def attempt(cell: EmulatedCell, engine: Engine) -> None:
         _off_duty(cell)
-        await _doubt(engine, Handwork.RECEIVE, "volume")
+        await doubt_about(engine, Handwork.RECEIVE, "volume")
         for volume in BAD_VOLUMES:
             with pytest.raises(RefusedError, match="volume"):
                 await _found_all(cell, FIRST, {"volume": volume})
@@ -321,7 +321,7 @@ def test_a_label_that_was_reported_late_can_be_confirmed(tmp_path: Path) -> None
             offered.model_copy(update={"task": TaskId(str(COMMAND))}),
             TaskReported(task=TaskId(str(COMMAND)), by=by, values={"label": label}),
         )
-        await _doubt(engine, Handwork.APPLY_LABEL, "label")
+        await doubt_about(engine, Handwork.APPLY_LABEL, "label")
         await _found_all(cell, FIRST, {"label": label})
         await _found_all(cell, SECOND, {"label": label})
         assert engine.core.state.labels[label] == BAG

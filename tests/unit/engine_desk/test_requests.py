@@ -1,0 +1,115 @@
+"""A command that is given again is answered as the first time, whatever died in between.
+
+Method: for each command of the role table a cell is brought to where it is legal. It is given,
+and the engine dies as soon as something is durable, before anybody has an answer. Another engine
+begins on the same journal and room, and the same command is given again, and again after
+one more death: it is carried out once, and answered alike.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engine.core import Core
+from orchestrator.journal.events import AnyEvent, CommandAnswered
+from orchestrator.kernel.desks import Command
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.quantities import second
+from orchestrator.people.roles import MAY
+from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.process_cell.emulated_people import person
+from orchestrator.virtual_time import run_in_virtual_time
+from tests.simulation.thin import BATCH, begin, thin_cell
+from tests.unit.engine_desk.commands import CASES, READY, Ready, made_ready, people_at
+
+
+class Death(BaseException):
+    """The daemon died. No ``except Exception`` survives it."""
+
+
+dies_once_recorded: ContextVar[bool] = ContextVar("dies_once_recorded", default=False)
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever asked for it die with the first that becomes durable of what they do."""
+    record = Core.record
+
+    async def dying(
+        self: Core, stream: str, *events: AnyEvent, answer: CommandAnswered | None = None
+    ) -> int:
+        seq = await record(self, stream, *events, answer=answer)
+        if dies_once_recorded.get():
+            raise Death
+        return seq
+
+    monkeypatch.setattr(Core, "record", dying)
+
+
+def test_each_command_of_the_role_table_is_tried() -> None:
+    assert set(READY) == set(MAY) - {"view"}
+
+
+@pytest.mark.usefixtures("deadly")
+@pytest.mark.parametrize(("name", "ready"), CASES)
+@pytest.mark.requirement("PRC-09")
+def test_a_command_whose_answer_died_is_carried_out_once(
+    tmp_path: Path, name: str, ready: Ready
+) -> None:
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell:
+            async with cell.engine() as engine:
+                command = await made_ready(cell, engine, name, ready)
+                dying = dies_once_recorded.set(True)
+                with pytest.raises(Death):
+                    await cell.desk.give(command)
+                dies_once_recorded.reset(dying)
+            said: list[str] = []
+            for _ in range(2):
+                async with cell.engine() as engine:
+                    before = engine.core.state.seq
+                    said.append(await _answer(cell, command))
+                    assert engine.core.state.seq == before, "something was done once more"
+            ((seq, answer),) = [
+                (one.seq, one.event)
+                for one in engine.core.journal.events()
+                if isinstance(one.event, CommandAnswered) and one.event.request == "r-1"
+            ]
+            assert answer.events > 0, "nothing was carried out with it"
+            assert answer.command == name
+            why = answer.refused.get("why")
+            told = str(seq - answer.events) if why is None else f"refused: {why}"
+            assert said == [told, told]
+
+    run_in_virtual_time(run())
+
+
+async def _answer(cell: EmulatedCell, command: Command) -> str:
+    try:
+        return str((await cell.desk.give(command)).seq)
+    except RefusedError as refused:
+        return f"refused: {refused.why}"
+
+
+def test_a_request_is_of_one_command(tmp_path: Path) -> None:
+    """Else a person would take a hold for given that wasn't."""
+
+    async def run() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            await begin(engine)
+            session = await cell.desk.log_in("supervisor", person("supervisor").secret, "bench")
+            command = Command(
+                request="r-1", seen=-1, session=session, name="hold",
+                arguments={"batch": str(BATCH), "why": "to try"},
+            )  # fmt: skip
+            await engine.core.sleep(1 * second)
+            await cell.desk.give(command)
+            before = engine.core.state.seq
+            with pytest.raises(RefusedError, match="was that of the command hold"):
+                await cell.desk.give(command.model_copy(update={"name": "stop"}))
+            assert engine.core.state.seq == before
+
+    run_in_virtual_time(run())
