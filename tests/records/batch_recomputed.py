@@ -61,6 +61,7 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
     cells: dict[str, Decimal] = {}
     sampled: dict[str, str] = {}
     kinds: dict[str, str] = {}
+    tasks: set[str] = set()
     vessel, incubated = "", False
     for seq, at, kind, body in rows:
         if kind == "container_received":
@@ -69,8 +70,12 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
                 holds[f"{body['container']}/{position}"] = millilitres(volume)
         if kind in ("recipe_submitted", "recipe_signed") and body["recipe"] == recipe:
             found.signatures += 1
+        if kind == "task_verified" and body["task"] in tasks:
+            found.signatures += body.get("signature") is not None
         if body.get("batch") != batch:
             continue
+        if kind == "task_offered":
+            tasks.add(body["task"])
         found.signatures += "signature" in body and kind == "batch_made"
         found.signatures += len(body.get("signatures", ()))
         if kind == "phase_started":
