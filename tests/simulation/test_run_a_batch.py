@@ -231,7 +231,9 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
     _until(commands, *scan[:2], ends=2)
     refused(commands, 2, *scan[:2], says="a scan comes from the scanner")
     _until(commands, *scan)
+    _until(commands, "answer", "01-receive#2")
     _until(commands, "answer", "01-receive#2", "--take", "--as", "dana")
+    commands.printed("answer", "01-receive#2")
     refused(commands, 1, "answer", "01-receive#2", "--done", "--as", "sam",
             says="another person has taken it")  # fmt: skip
     refused(commands, 1, "answer", "01-receive#2", "--done", "--as", "dana", says="it lacks volume")
@@ -242,6 +244,7 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
     commands.printed("answer", "01-receive#2", "--done", "--room", "room")
     assert commands.status == 0
     _until(commands, *scan)
+    _until(commands, "answer", "01-receive#4")
     _until(commands, "answer", "01-receive#4", "--take")
     for label, why in (
         (f"{APPLIED[:-1]}2", "its check character is wrong"),
@@ -258,14 +261,24 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
     said = commands.typed(["y", f"{APPLIED[:-1]}2", label], "answer", "01-receive#4")
     assert "its check character is wrong" in said
     assert "Reported: B-001/receive/look/01-receive#4.1" in said
-    commands.printed("answer", "01-receive#4", "--verify", "--as", "sam")
+    refused(commands, 1, "answer", "01-receive#4", "--verify", "--as", "sam",
+            says="it has changed since the view that this rests on")  # fmt: skip
+    commands.printed("answer", "01-receive#4")
+    commands.wrong.add("sam")
+    refused(commands, 1, "answer", "01-receive#4", "--verify", says="they don't belong together")
+    commands.wrong.clear()
+    commands.printed("answer", "01-receive#4", "--verify")
     assert commands.status == 0
     _until(commands, *scan)
+    refused(commands, 1, "answer", "B-001", "--command", "stop", "--as", "sam", "--seen", "-1",
+            says="this terminal has shown nothing")  # fmt: skip
+    _until(commands, "answer", "02-confirm")
     _until(commands, "answer", "02-confirm", "--take", "--as", "dana")
     refused(commands, 1, "answer", "02-confirm", "--done", "--seen", version[1],
             says="it has changed since the view that this rests on")  # fmt: skip
     commands.printed("answer", "02-confirm", "--done", "--as", "dana")
     assert commands.status == 0
+    commands.printed("answer", "02-confirm")
     refused(commands, 1, "answer", "02-confirm", "--verify", says="another person verifies")
 
 
