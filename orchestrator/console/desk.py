@@ -443,13 +443,14 @@ class Desk:
                 verifier=user,
                 verifier_roles=self._state.people[user].roles,
             )
+        changed = task.changed
         event = await self._signed(
             user,
             arguments,
-            lambda by: TaskVerified(task=name, by=user, of=task.changed, signature=by),
+            lambda by: TaskVerified(task=name, by=user, of=changed, signature=by),
             "verified",
         )
-        self._require_unchanged(name, event.of)
+        self._require_unchanged(name, changed)
         return await self._core.record_for_host(event, answer=arguments["answer"])
 
     def _performers(self, task: TaskState) -> set[str]:

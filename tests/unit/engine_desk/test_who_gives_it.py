@@ -19,6 +19,7 @@ from orchestrator.kernel.quantities import Duration, minute
 from orchestrator.people.roles import SIGNED_AS
 from orchestrator.people.sessions import IDLE, LIFETIME, NoSessionError
 from orchestrator.people.signatures import faults
+from orchestrator.people.users import Present
 from orchestrator.process_cell.emulated_people import person
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BATCH
@@ -129,6 +130,35 @@ def test_a_leftover_token_opens_nothing_even_after_a_restart(
                     await cell.desk.give(command)
                 deviations = len(engine.core.state.deviations)
                 assert deviations == len(used_at)
+
+    run_in_virtual_time(run())
+
+
+SIGNED_ON_TASKS = [case for case in SIGNED if case.values[0] in COMPARED]
+
+
+@pytest.mark.parametrize(("name", "ready"), SIGNED_ON_TASKS)
+def test_what_changed_while_the_password_was_looked_at_is_not_signed(
+    tmp_path: Path, name: str, ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine goes on meanwhile, whoever else has to wait."""
+
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell, cell.engine() as engine:
+            command = await made_ready(cell, engine, name, ready)
+            recognise = cell.desk.recognise
+            asked = TaskId(str(command.arguments["task"]))
+
+            async def slowly(login: str, secret: str, terminal: str) -> Present:
+                by = person("supervisor").user
+                await engine.core.record_for_host(TaskReopened(task=asked, by=by, why="meanwhile"))
+                return await recognise(login, secret, terminal)
+
+            monkeypatch.setattr(cell.desk, "recognise", slowly)
+            before = engine.core.state.seq
+            with pytest.raises(RefusedError, match="it has changed since the view"):
+                await cell.desk.give(command)
+            assert kinds(engine, before) == ["task_reopened"]
 
     run_in_virtual_time(run())
 
