@@ -360,7 +360,7 @@ class Desk:
                 do_next="Report it, or decline it" if why else "Say why it is taken back",
             )
         return await self._core.record_for_host(
-            TaskTakenBack(task=name, by=user, why=why, request=arguments["request"])
+            TaskTakenBack(task=name, by=user, why=why), answer=arguments["answer"]
         )
 
     async def _report_task(self, user: UserId, arguments: dict[str, Any]) -> int:

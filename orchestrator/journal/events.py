@@ -695,7 +695,6 @@ class TaskTakenBack(Frozen):
     task: TaskId
     by: UserId
     why: str
-    request: str = Field(default="", description="Which command did it, to answer it once")
 
 
 # Sharing the cell, limits, alarms, deviations ------------------------------------------------

@@ -264,7 +264,8 @@ def test_a_report_in_the_moment_of_the_taking_back_counts(tmp_path: Path) -> Non
             report = asyncio.ensure_future(
                 cell.give("day-1", "report_task", task=room.task, values={"weld": "sound"})
             )
-            arguments = {"task": room.task, "why": "ill", "seen": -1, "request": ""}
+            seen = room.engine.core.state.seq
+            arguments = {"task": room.task, "why": "ill", "seen": seen, "answer": None}
             take_back: Any = desk._take_back_task  # pyright: ignore[reportPrivateUsage]
             await asyncio.sleep(0)
             await take_back(supervisor, arguments)

@@ -20,6 +20,7 @@ from orchestrator.journal.events import (
     DeviationOpened,
     TaskOffered,
     TaskReported,
+    TaskTaken,
 )
 from orchestrator.kernel.desks import Command
 from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath, TaskId
@@ -154,6 +155,15 @@ READY: dict[str, list[Ready]] = {
     "take_task": [offered("day-1", "do")],
     "report_task": [offered("day-1", "do", values={}), offered("day-1", "do", declined="it tore")],
     "answer_task": [offered("day-1", "enter", values={})],
+    "take_back_task": [
+        on_record(
+            "supervisor",
+            task("enter"),
+            TaskTaken(task=TASK, by=person("day-1").user),
+            task=str(TASK),
+            why="went home",
+        ),
+    ],
     "verify_task": [
         offered("day-1", "verify"),
         on_record(
