@@ -444,21 +444,42 @@ class Technician:
         self.slips.presented.add(asked)
 
     def _label_there(self, scan: Mapping[str, Any]) -> str | None:
-        """Return the label that is presented: of what was fetched, or of what is there."""
+        """Return the label that is presented: of what was fetched, or of what is there.
+
+        What the record has at the place already is looked at where it is. Anything else is
+        fetched from where the record has it, or from the store, and held before the scanner.
+        """
         place = str(scan["place"])
         thing = str(scan["container"])
         if thing in self.slips.brings:
-            return self.world.label_of(self.slips.brings[thing])
+            return self._label(self.slips.brings[thing])
         station, _, port = place.rpartition("/")
         if station in self.world.stations:
             kit = self.world.at(station)
             looked_at = self.slips.looks.get(port, port)
             for joint in self.world.joints():
                 if joint.kit == kit and joint.port == looked_at:
-                    return self.world.label_of(joint.container)
+                    return self._label(joint.container)
             return None
+        stands_at = str(scan["stands_at"])
+        if stands_at == place:
+            return self._label(self.seen_at(place, thing))
+        if stands_at in self.world.places:
+            return self._label(self.seen_at(stands_at, thing))
+        return self._label(thing)
+
+    def seen_at(self, place: str, thing: str) -> str | None:
+        """Return what is taken for ``thing`` at a place: it, the other one, or what is there."""
+        things = self.world.things_at(place)
         other = self.slips.joins.get(thing, thing)
-        return self.world.label_of(other if self.world.where(other) == place else thing)
+        if other in things:
+            return other
+        if thing in things:
+            return thing
+        return self.world.at(place) if self.world.holds_one(place) else None
+
+    def _label(self, thing: str | None) -> str | None:
+        return None if thing is None else self.world.label_of(thing)
 
     async def _give(self, name: str, task: str, **arguments: Any) -> None:
         """Give a command; if the daemon dies over it, give the same again when it is back."""

@@ -282,6 +282,14 @@ class World:
         things = self._place(place).things
         return things[0] if things else None
 
+    def things_at(self, place: str) -> tuple[str, ...]:
+        """Return everything at ``place``, what came first at the head."""
+        return tuple(self._place(place).things)
+
+    def holds_one(self, place: str) -> bool:
+        """Return whether ``place`` has room for one thing only."""
+        return self._place(place).holds == 1
+
     def label_at(self, place: str) -> str | None:
         """Return what a scanner reads at ``place``; nothing if it is empty or has no label."""
         thing = self.at(place)

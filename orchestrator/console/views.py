@@ -47,6 +47,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "container": scan.container,
                 "name": _name(state, scan.batch, scan.container),
                 "place": scan.place,
+                "stands_at": _stands_at(state, scan.container),
                 "scanner": scan.scanner,
                 "since": str(scan.since),
             }
@@ -71,6 +72,12 @@ def _name(state: HostState, batch: str, thing: str) -> str:
         return ""
     every = (*known.containers.items(), *known.kits.items())
     return next((name for name, one in every if one == thing), "")
+
+
+def _stands_at(state: HostState, container: str) -> str:
+    """Return where the record has a container, for who goes to fetch it; empty if nowhere."""
+    known = state.containers.get(container)
+    return "" if known is None else known.place
 
 
 def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""Have a joined bag sealed off from its port and put aside."""
+"""Have a joined bag sealed off from its port and put aside, and scan what was put aside."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from devices.interfaces.hands import Handwork
+from devices.interfaces.scanning import Identify
 from orchestrator.kernel.acts import Claims, Contact, OnInterruption, Quieten, Touch
 from orchestrator.kernel.quantities import between, minute
 from orchestrator.phases.handwork import RACK, by_hand
@@ -14,10 +15,10 @@ from orchestrator.phases.phase import PhaseModel, Report
 
 
 class Disconnect(PhaseModel):
-    """Scan kit and bag afresh, and have the tube between them sealed and cut.
+    """Scan kit and bag afresh, have the tube between them sealed and cut, and scan the bag.
 
-    Effect: parts them, irreversibly; the bag must be scanned before it is used again.
-    Interrupted: the hand work is HELD for its report.
+    The last scan, where the bag was put, finds that another one was sealed off. Effect: parts
+    them, irreversibly. Interrupted: the hand work is HELD for its report.
     """
 
     kind: Literal["disconnect/1"] = "disconnect/1"
@@ -43,7 +44,10 @@ class Disconnect(PhaseModel):
         )
 
     def sentence(self) -> str:
-        return f"Seal the {self.container} off from port {self.port} of the {self.kit}."
+        return (
+            f"Seal the {self.container} off from port {self.port} of the {self.kit}, and scan it "
+            "on the rack."
+        )
 
     async def run(self, outside: Outside) -> Report:
         container = outside.container(self.container)
@@ -66,4 +70,10 @@ class Disconnect(PhaseModel):
             port=self.port,
             at=(rack,),
         )
-        return {"port": self.port, "place": str(rack), **parted.detail}
+        aside = await outside.see(Identify(unit=self.station, container=container, place=rack))
+        return {
+            "port": self.port,
+            "place": str(rack),
+            "identity": aside.rests_on,
+            **parted.detail,
+        }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hw_mocks.technicians import Technician
 from orchestrator.kernel.acts import Effect
 from orchestrator.phases import connect
 from orchestrator.phases.outside import Outside
@@ -22,6 +23,7 @@ from tests.simulation.two_patients import (
     CAR_T,
     MSC,
     Case,
+    Room,
     cases,
     contacts,
     is_of_the_kit,
@@ -74,6 +76,38 @@ def test_without_the_checks_cells_are_in_the_wrong_bag(
 ) -> None:
     without_the_checks(monkeypatch)
     assert run_case(case, tmp_path).mixed, "the judge can't fail here: no cells went wrong"
+
+
+def a_bag_sealed_off_for_another() -> Case:
+    return next(
+        one
+        for one in sampled()
+        if one.slip == "joins" and one.path.rsplit("/", 1)[-1].endswith("disconnect")
+    )
+
+
+def test_people_who_present_what_is_expected_hide_a_slip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_expected(self: Technician, place: str, thing: str) -> str:
+        del self, place
+        return thing
+
+    case = a_bag_sealed_off_for_another()
+    monkeypatch.setattr(Technician, "seen_at", as_expected)
+    found = run_case(case, tmp_path)
+    assert found.took_effect
+    assert "the step ended" in wrongly_accepted(case, found)
+
+
+def test_a_slip_that_nobody_makes_fails_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Room, "_slip", lambda _: None)
+    case = a_bag_sealed_off_for_another()
+    found = run_case(case, tmp_path)
+    assert found.step_ended
+    assert any("no effect" in one for one in wrongly_accepted(case, found))
 
 
 def test_without_the_rinse_the_first_dose_pushes_cells_through_a_wrong_joint(

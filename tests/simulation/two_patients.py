@@ -25,6 +25,7 @@ from devices.interfaces.fluid_transfer import PumpVolume
 from hw_mocks.scenario import Arrival, Scenario, scenario_for
 from hw_mocks.technicians import Slips
 from hw_mocks.world import Donor, World, materials
+from hw_mocks.world.world import FLOOR
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.journal.events import AnyEvent
@@ -34,6 +35,7 @@ from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath
 from orchestrator.kernel.measured import Fixed
 from orchestrator.kernel.quantities import Volume, minute, mL
 from orchestrator.phases.connect import Connect
+from orchestrator.phases.disconnect import Disconnect
 from orchestrator.phases.feed import Feed
 from orchestrator.phases.grade_confluence import GradeConfluence
 from orchestrator.phases.install_kit import InstallKit
@@ -68,6 +70,9 @@ TOUCHED: Final = frozenset(
     }
 )
 
+HANDLED: Final = frozenset({Contact.JOINS, Contact.MOVES, Contact.PARTS})
+POURED: Final = frozenset({Contact.DRAWS, Contact.RECEIVES})
+
 Slip = Literal[
     "brings",
     "docks",
@@ -83,7 +88,8 @@ Slip = Literal[
 brings      (a) the other patient's thing of the same name is fetched and scanned
 docks       (a) the other patient's kit stands at the station; one that is looked at elsewhere
                 is brought there
-joins       (b) the right thing is scanned, the other patient's is worked on
+joins       (b) the right thing is scanned, the other patient's is worked on; one that is to
+                be parted from a kit hangs at the other patient's
 joins to    (b) the right kit is scanned, the bag is joined to the other patient's
 wrong port, seen
             (c) the right bag is joined to another port, and looked for at its own
@@ -96,6 +102,7 @@ wrong port, cells in line
 
 CHECKED_AFTER: Final = (
     Connect,
+    Disconnect,
     InstallKit,
     Load,
     Receive,
@@ -137,6 +144,8 @@ class Found:
     """What was done to the thing at the step before the gate's first refusal."""
     presented: bool = False
     """Whether anybody scanned, or docked, the wrong thing: else identity was carried."""
+    took_effect: bool = False
+    """Whether anything wrong was brought, docked, joined or worked on: else nothing is shown."""
     step_ended: bool = False
     ended: bool = False
     waits: list[str] = field(default_factory=list[str])
@@ -188,13 +197,22 @@ def cases(protocol: str) -> Iterator[Case]:
                 yield Case(protocol, path, thing, "joins to")
             continue
         yield Case(protocol, path, thing, "brings")
-        yield Case(protocol, path, thing, "joins")
+        if _is_handled(step, thing):
+            yield Case(protocol, path, thing, "joins")
         if joins:
             yield Case(protocol, path, thing, "wrong port, seen")
             yield Case(protocol, path, thing, "wrong port")
             yield Case(protocol, path, thing, "wrong port, taken")
             if _leaves_cells_in_line(recipe_of(protocol), path):
                 yield Case(protocol, path, thing, "wrong port, cells in line")
+
+
+def _is_handled(step: Step, thing: str) -> bool:
+    """Return whether hands do something to a thing: not if only a pump or eyes reach it."""
+    return any(
+        one.container == thing and (one.how in HANDLED or (one.how in POURED and not one.at_port))
+        for one in step.phase.claims().touches
+    )
 
 
 def _leaves_cells_in_line(recipe: Recipe, path: str) -> bool:
@@ -416,12 +434,22 @@ class Room:
                 self.slips.brings[mine] = other
             case "joins":
                 self.slips.joins[mine] = other
+                self._join_to_theirs(other)
             case "joins to":
                 self.slips.joins[mine] = other
             case "docks":
                 self._dock(other)
             case _:
                 self._take_another_port(other_bag)
+
+    def _join_to_theirs(self, other: str) -> None:
+        """Join the other patient's bag to the other patient's kit, if the step parts it."""
+        step = self.recipe.at(self.step)
+        assert isinstance(step, Step)
+        touches = step.phase.claims().touches
+        if any((one.container, one.how) == (self.case.thing, Contact.PARTS) for one in touches):
+            kit = next(iter(self.theirs.kits.values()))
+            self.world.hands.weld(other, kit, "p1", by="somebody before")
 
     def _take_another_port(self, other_bag: str) -> None:
         step = self.recipe.at(self.step)
@@ -446,9 +474,14 @@ class Room:
             self.world.hands.put(other_bag, "rack", by="somebody before")
 
     def _dock(self, kit: str) -> None:
+        """Exchange the docked kit; the bags that are joined to one stay where they hang."""
+        hung_at = {one.container: self.world.where(one.container) for one in self.world.joints()}
         if self.world.at("station") is not None:
             self.world.hands.take("station", by="somebody before")
         self.world.hands.put(kit, "station", by="somebody before")
+        for bag, place in hung_at.items():
+            if self.world.where(bag) == FLOOR:
+                self.world.hands.put(bag, place, by="somebody before")
 
     async def run(self) -> None:
         """Run batch 1 until its last step has ended, or until it surely stands still."""
@@ -494,6 +527,14 @@ class Room:
             for one in self.world.ledger
             if theirs & set(one.things) and one.by != "somebody before" and not one.consequence
         ]
+        found.took_effect = found.presented or bool(found.handled) or self._is_at_another_port()
+
+    def _is_at_another_port(self) -> bool:
+        """Return whether hands joined something to the port that was taken for another."""
+        return any(
+            one.kind == "joined" and one.detail["port"] in self.slips.ports.values()
+            for one in self.world.ledger
+        )
 
     def _cells_out_of_place(self) -> list[str]:
         world = self.world
@@ -560,10 +601,11 @@ def wrongly_accepted(case: Case, found: Found) -> list[str]:
         if found.refused and not found.step_ended:
             wrong.append("the right thing was brought, and the step didn't end")
         return wrong
-    took_effect = bool(found.handled) or case.slip.startswith("wrong port")
-    if found.step_ended and took_effect:
+    if not found.took_effect:
+        wrong.append("the slip had no effect: nothing wrong was joined or worked on")
+    if found.step_ended:
         wrong.append("the step ended")
-    if took_effect and not found.waits:
+    if not found.waits:
         wrong.append("nothing waits, nothing alarms")
     if case.slip == "joins" and is_checked_after(case) and not found.refused:
         wrong.append("the gate refused nothing")

@@ -189,13 +189,18 @@ def test_a_new_joint_is_scanned_and_its_line_rinsed_before_the_first_dose_weighs
     assert [one.part for one in dose.weighed] == ["hook"]
 
 
-def test_a_bag_is_scanned_at_its_port_before_it_is_sealed_off() -> None:
+def test_a_bag_is_scanned_at_its_port_before_it_is_sealed_off_and_where_it_was_put() -> None:
     phase = Disconnect(
         container="leukapheresis", kit=KIT, port="p1", station=STATION, longest_hold=HOLD
     )
-    answers = Answers([PROVEN, PROVEN, ALL])
+    answers = Answers([PROVEN, PROVEN, ALL, PROVEN])
     ran(phase, answers)
-    assert answers.told == ["see K-1 at station", "see C-1 at station/p1", "do seal_off"]
+    assert answers.told == [
+        "see K-1 at station",
+        "see C-1 at station/p1",
+        "do seal_off",
+        "see C-1 at rack",
+    ]
     assert answers.acts("hand_act")[0].at == ("rack",)
 
 
