@@ -68,6 +68,14 @@ SESSION_OVER: Final = "refused.not-authorised.no-session"
 LOOK_AGAIN_S: Final = 5.0
 """How often a person looks whether a dark screen has come back. Assumed."""
 
+CARRY_S: Final = 60.0
+"""How long a person takes to carry one thing away from a line, and to read its label. Assumed."""
+
+WASTE_BIN: Final = "waste bin"
+QUALITY_CONTROL: Final = "quality control"
+QUARANTINE: Final = "quarantine"
+"""Where people carry what a line is cleared of."""
+
 LOOK_S: Final = 60.0
 """How long a person takes to look at something and decide. Assumed."""
 
@@ -196,8 +204,7 @@ class Technician:
         if task["status"] == "reported" and task["second_person"]:
             if task["reported_by"] == self.name:
                 return False
-            await self._verify(task)
-            return True
+            return await self._verify(task)
         if task["status"] == "taken" and task["taken_by"] != self.name:
             return False
         if task["status"] not in ("offered", "taken"):
@@ -221,14 +228,106 @@ class Technician:
             self.is_on_duty(now_s + hour * 3600) for hour in range(int(stay["hours"]) + 1)
         )
 
-    async def _verify(self, task: Mapping[str, Any]) -> None:
+    async def _verify(self, task: Mapping[str, Any]) -> bool:
         await asyncio.sleep(LOOK_S)
         if _is_doubt(task):
             await self._reconcile(task)
         elif _is_clearance(task):
-            await self._give("clear_line", task=task["task"])
+            return await self._sign_if_clear(task)
         else:
             await self._give("verify_task", task=task["task"])
+        return True
+
+    async def _clear(self, task: Mapping[str, Any]) -> bool:
+        """Carry away what nobody needs, look at each place, and sign if that is asked for."""
+        name = str(task["task"])
+        if name in self.crew:
+            return False  # somebody is at it
+        self.crew.add(name)
+        try:
+            needed = {str(one["container"]) for one in task["left"] if one["needed"]}
+            did = await self._tell_what_is_missing(task)
+            did = await self._carry_all_away(task, needed) or did
+            if did or needed or task["left"] or not task["second_person"]:
+                return did
+            if task["status"] == "offered":
+                await self._give("take_task", task=task["task"])
+            await asyncio.sleep(HAND_WORK_S["clear_line"])
+            return await self._sign_if_clear(task)
+        finally:
+            self.crew.discard(name)
+
+    async def _carry_all_away(self, task: Mapping[str, Any], needed: set[str]) -> bool:
+        """Carry away what stands there and isn't needed, kits last; return whether anything did."""
+        known = {(str(one["container"]), str(one["place"])) for one in task["left"]}
+        held_back = {str(one["container"]) for one in task["left"] if one["quarantined"]}
+        is_looked_at = bool(task["second_person"])  # else only what is listed is fetched
+        away = [
+            one
+            for one in self._standing_at(task)
+            if one[0] not in needed and (is_looked_at or one in known)
+        ]
+        for thing, place in sorted(away, key=lambda one: one[0] in self.world.kits):
+            await asyncio.sleep(CARRY_S)
+            if (thing, place) not in known:
+                await self._report_found(task, thing, place)
+                held_back.add(thing)
+            to = QUARANTINE if thing in held_back else self._where_to(thing)
+            await self._carry_away(task, thing, to)
+        return bool(away)
+
+    async def _tell_what_is_missing(self, task: Mapping[str, Any]) -> bool:
+        """Say once what isn't where the record has it; return whether there was any."""
+        standing = self._standing_at(task)
+        missing = [
+            f"{one['container']} isn't there"
+            for one in task["left"]
+            if (one["container"], one["place"]) not in standing
+        ]
+        told = [one for one in missing if f"{task['task']} {one}" not in self.crew]
+        for one in told:
+            self.crew.add(f"{task['task']} {one}")
+            place = next(at["place"] for at in task["left"] if one.startswith(at["container"]))
+            await self._give("report_found", task=task["task"], what=one, place=place)
+        return bool(told)
+
+    def _standing_at(self, task: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what really stands at the places that a line's clearance names."""
+        return [
+            (thing, place)
+            for place in task["ask"]["resources"]
+            if place in self.world.places
+            for thing in self.world.things_at(place)
+        ]
+
+    async def _sign_if_clear(self, task: Mapping[str, Any]) -> bool:
+        """Sign that nothing is left, or say what is; return whether anything was done."""
+        here = self._standing_at(task)
+        for thing, place in here:
+            await self._report_found(task, thing, place)
+        if here or task["left"]:
+            return bool(here)
+        await self._give("clear_line", task=task["task"])
+        return True
+
+    async def _carry_away(self, task: Mapping[str, Any], thing: str, to: str) -> None:
+        """Say where a thing is carried, by the label that is on it, and carry it there."""
+        label = self._label(thing)
+        if label is not None:
+            await self._give("carry_away", task=task["task"], label=label, to=to)
+        if self.world.joint_of(thing) is not None:
+            self.world.hands.seal_off(thing, by=self.name)
+        self.world.hands.carry_out(thing, to, by=self.name)
+
+    def _where_to(self, thing: str) -> str:
+        """Return where a thing is carried: what holds or held cells isn't simply thrown away."""
+        kit = self.world.kits.get(thing)
+        parts = (thing,) if kit is None else kit.parts()
+        return QUALITY_CONTROL if any(map(self.world.touched, parts)) else WASTE_BIN
+
+    async def _report_found(self, task: Mapping[str, Any], thing: str, place: str) -> None:
+        what = self._label(thing) or "something without a label"
+        await self._give("report_found", task=task["task"], what=what, place=place)
 
     async def _reconcile(self, task: Mapping[str, Any]) -> None:
         """State what the World shows of an act in doubt, whoever stated something before."""
@@ -285,14 +384,12 @@ class Technician:
 
     async def _answer(self, task: Mapping[str, Any]) -> bool:
         """Return whether this person may: who answers for a phase doesn't verify it either."""
-        if not _is_clearance(task) and not self._may_join_in(f"{task['batch']}/{task['path']}"):
+        if _is_clearance(task):
+            return await self._clear(task)
+        if not self._may_join_in(f"{task['batch']}/{task['path']}"):
             return False
         if task["status"] == "offered":
             await self._give("take_task", task=task["task"])
-        if _is_clearance(task):
-            await asyncio.sleep(HAND_WORK_S["clear_line"])
-            await self._give("clear_line", task=task["task"])
-            return True
         await asyncio.sleep(LOOK_S)
         question = task["ask"]
         if _is_doubt(task):

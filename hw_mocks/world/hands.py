@@ -226,7 +226,14 @@ class Hands:
 
     def discard(self, thing: str, *, by: str) -> None:
         """Throw a container or a kit away; it stays known, and is in the bin."""
+        self._carry_out(thing, "bin", "discarded", by)
+
+    def carry_out(self, thing: str, to: str, *, by: str) -> None:
+        """Carry a thing out of the cell, e.g. to quality control; it stays known, and is there."""
+        self._carry_out(thing, to, "carried_out", by)
+
+    def _carry_out(self, thing: str, to: str, kind: EffectKind, by: str) -> None:
         world = self._world
-        if "bin" not in world.places:
-            world.add_place("bin", holds=1_000_000)
-        world.relocate(thing, "bin", by, kind="discarded")
+        if to not in world.places:
+            world.add_place(to, holds=1_000_000)
+        world.relocate(thing, to, by, kind=kind)

@@ -32,6 +32,7 @@ EffectKind = Literal[
     "sampled",
     "mixed",
     "discarded",
+    "carried_out",
     "perfused",
     "dragged",
 ]

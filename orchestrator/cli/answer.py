@@ -30,6 +30,7 @@ from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 
 WIDTH_MAX: Final = 100
 DOUBT: Final = "/doubt"
+CLEARANCE: Final = "/clear"
 LABEL: Final = "label"
 """What is reported of a label that hands stuck on."""
 LISTS: Final = ("tasks", "scans", "holds", "deviations", "alarms")
@@ -74,13 +75,17 @@ class Asked:
     acknowledge: bool = False
     close: bool = False
     deviation: str = ""
+    carried: str = ""
+    left: str = ""
+    at: str = ""
     room: Path | None = None
 
     @property
     def is_silent(self) -> bool:
         """Whether nothing is asked for but to look."""
         asked = (self.take, self.done, self.verify, self.enter, self.label, self.choose)
-        return not any((*asked, self.decline, self.take_back, self.found, self.move,
+        cleared = (self.carried, self.left)
+        return not any((*asked, *cleared, self.decline, self.take_back, self.found, self.move,
                         self.acknowledge, self.close, self.deviation))  # fmt: skip
 
 
@@ -132,6 +137,20 @@ def run(
     close: Annotated[
         bool, typer.Option("--close", help="Close the deviation; signed, with --why")
     ] = False,
+    carried: Annotated[
+        str,
+        typer.Option(metavar="LABEL", help="What you carry away from a line, by its label; --at"),
+    ] = "",
+    left: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="Its label, or what you see: it stands at a line and shouldn't; --at",
+        ),
+    ] = "",
+    at: Annotated[
+        str, typer.Option(metavar="PLACE", help="Where it is carried to, or where it stands")
+    ] = "",
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why")] = "",
     room: Annotated[
         Path | None,
@@ -160,7 +179,7 @@ def run(
         take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"),
         label=read_applied(label) if label else "", choose=choose, decline=decline, found=found,
         amount=amount, move=command, part=part, why=why, acknowledge=acknowledge, close=close,
-        deviation=deviation, room=room, take_back=take_back,
+        deviation=deviation, carried=carried, left=left, at=at, room=room, take_back=take_back,
     )  # fmt: skip
     with at_console(data, login, password_file) as console:
         view = {**console.look("deviations"), **console.look("work")}
@@ -406,7 +425,9 @@ class _Answering:
             self._show(task)
             if not is_asking or not self._fill_in(task):
                 return
-        if asked.found is not None:
+        if name.endswith(CLEARANCE) and not asked.take:
+            self._clear(name)
+        elif asked.found is not None:
             self._reconcile(name)
         elif asked.verify:
             self._give_on_task("verify_task", name)
@@ -420,6 +441,15 @@ class _Answering:
             self._give_on_task("answer_task", name, choice=asked.choose, values=asked.enter)
         else:
             self._give_on_task("take_task", name)
+
+    def _clear(self, name: str) -> None:
+        asked = self._asked
+        if asked.carried:
+            self._give("carry_away", asked.carried, label=asked.carried, to=asked.at)
+        elif asked.left:
+            self._give_on_task("report_found", name, what=asked.left, place=asked.at)
+        else:
+            self._give_on_task("clear_line", name)
 
     def _reconcile(self, name: str) -> None:
         asked = self._asked
@@ -523,6 +553,9 @@ _DID: Final[Mapping[str, str]] = {
     "answer_task": "Answered:",
     "verify_task": "Verified:",
     "reconcile": "Signed:",
+    "clear_line": "Signed:",
+    "carry_away": "Carried away:",
+    "report_found": "Reported of",
     "acknowledge_alarm": "Acknowledged:",
     "open_deviation": "A deviation is open of",
     "close_deviation": "Closed:",

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import ValidationError
 
 from chain_of_identity.pre_printed import refuse_misread
+from orchestrator.console.clearing import carried, found, refuse_what_is_left
 from orchestrator.console.orders import misfits, why_unusable
 from orchestrator.console.reports import refuse_report, values_of, values_owed, why_label_taken
 from orchestrator.console.views import VIEWS
@@ -24,6 +25,7 @@ from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.state import AnsweredState, AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
+    HOST,
     AlarmAcknowledged,
     AnyEvent,
     AttemptReconciled,
@@ -155,6 +157,8 @@ class Desk:
             "answer_task": self._report_task,
             "reconcile": self._reconcile,
             "clear_line": self._clear_line,
+            "carry_away": self._carry_away,
+            "report_found": self._report_found,
             "hold": self._move("hold"),
             "restart": self._move("restart"),
             "pause": self._move("pause"),
@@ -518,7 +522,10 @@ class Desk:
         return seq
 
     async def _clear_line(self, user: UserId, arguments: dict[str, Any]) -> int:
-        """Free a unit: one person signs that nothing of its batch is left, another confirms it."""
+        """Free a unit: one person signs that nothing of its batch is left, another confirms it.
+
+        Neither can while the record has something there.
+        """
         name, task = self._task(arguments, "offered", "taken", "reported")
         if not name.endswith(CLEARANCE):
             raise RefusedError(f"clear {name}", why="it is no line clearance", do_next="Look again")
@@ -526,6 +533,13 @@ class Desk:
             raise RefusedError(
                 f"clear {name}", why="another person has taken it", do_next="Wait for it"
             )
+        if not task.second_person:
+            raise RefusedError(
+                f"clear {name}",
+                why="nobody signs for this unit: it is free once nothing is left there",
+                do_next="Carry away what is left, and say where to (`carry_away`)",
+            )
+        refuse_what_is_left(self._state, name, task)
         released, changed = cleared(task), task.changed
         if task.status != "reported":
             signature = await self._sign(user, arguments, released, "performed")
@@ -542,12 +556,42 @@ class Desk:
         first = Signed.model_validate(task.signature)
         second = await self._sign(user, arguments, released, "verified")
         self._require_unchanged(name, changed)
-        return await self._core.record(
+        refuse_what_is_left(self._state, name, task)  # the password took a while
+        seq = await self._core.record(
             task.batch,
             TaskVerified(task=name, by=user, of=changed),
             released.model_copy(update={"signatures": (first, second)}),
             answer=arguments["answer"],
         )
+        await self._engine.alarms.clear(f"line {name}")
+        return seq
+
+    async def _carry_away(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Record where a person carried a thing that was left somewhere."""
+        event = carried(self._engine, user, arguments)
+        batch = self._state.containers[event.container].batch
+        return await self._core.record(batch or HOST, event, answer=arguments["answer"])
+
+    async def _report_found(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Record what stands at a line that is cleared, and by the record doesn't."""
+        name, task = self._task(arguments, "offered", "taken", "reported")
+        if not name.endswith(CLEARANCE):
+            raise RefusedError(
+                f"report what was found for {name}",
+                why="it is no line clearance",
+                do_next="Open a deviation of the batch",
+            )
+        told, events = found(self._state, name, task, user, arguments)
+        seq = await self._core.record(task.batch, *events, answer=arguments["answer"])
+        await self._engine.alarms.raise_alarm(
+            f"line {name}",
+            tier="alarm",
+            cause=f"as the line was cleared, a person found {told}",
+            consequence="The record had it otherwise; what was found is in quarantine",
+            action="Carry it to quarantine, and decide how it came there",
+            batch=BatchId(task.batch),
+        )
+        return seq
 
     async def _state_what_was_done(
         self, name: TaskId, command: CommandId, user: UserId, arguments: dict[str, Any]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from orchestrator.console.clearing import left, waits_for_its_batch
 from orchestrator.console.orders import order_view, why_unusable
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import state_of_parent
@@ -36,9 +37,11 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "reported": _reported(state, name, task),
                 "due": None if task.due is None else str(task.due),
                 "things": _things(state, task),
+                "left": left(engine, name, task),
             }
             for name, task in state.tasks.items()
             if task.status not in ("done", "withdrawn")
+            and not waits_for_its_batch(engine, name, task)
         ],
         "scans": [
             {

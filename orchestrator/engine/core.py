@@ -188,6 +188,13 @@ class Core:
             await asyncio.sleep(min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s)
 
 
+_MAY_EMPTY_PLACES = frozenset(
+    {"attempt_settled", "attempt_reconciled", "attempt_failed", "container_placed"}
+    | {"task_offered", "batch_ended"}
+)
+"""Kinds of events by which a place can become empty, or a lease be kept at an empty one."""
+
+
 @cache
 def _fields(kind: type[BaseModel]) -> frozenset[str]:
     return frozenset(kind.model_fields)
@@ -202,6 +209,8 @@ def rung_by(event: Any) -> tuple[str, ...]:
         names.append(f"command {event.command}")
     if event.kind in ("lease_granted", "lease_released", "lease_wanted", "lease_withdrawn"):
         names.append("leases")
+    if event.kind in _MAY_EMPTY_PLACES:
+        names.append("kept leases")
     if event.kind in ("phase_started", "phase_ended"):
         names.append("moments")
     return tuple(names)

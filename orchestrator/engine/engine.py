@@ -17,6 +17,7 @@ from typing import Any, Final
 from devices.interfaces.driver import Driver, Standing
 from orchestrator.engine.actor import Actor
 from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.clearing import Needs
 from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
 from orchestrator.engine.held_up import HeldUp
@@ -141,7 +142,8 @@ class Engine:
         self.recognition = Recognition(self.core, self.alarms)
         self.actor = Actor(self.core, self.alarms, self.recognition)
         self.holds = Holds(self.core, self.spawn)
-        self.leases = Leases(self.core, by_urgency=by_urgency)
+        self.needs = Needs(self.core.state, self.recipe_by_digest)
+        self.leases = Leases(self.core, self.needs, by_urgency=by_urgency)
         self.held_up = HeldUp(self.core, self.alarms, self.leases, self.spawn)
         self.limits = Limits(self.core, self.alarms)
         self._traces = Traces(folder / "traces", self.core, self.alarms)
@@ -176,6 +178,7 @@ class Engine:
         for equipment in sorted(core.drivers):
             await self._see(EquipmentId(equipment))
         self.spawn(self.limits.watch, "watch of limits")
+        self.spawn(self.leases.watch, "watch of emptied places")
         self.spawn(self.watch_idle_equipment, "watch of idle instruments")
         await self._look_at_reports()
         for name, batch in tuple(core.state.batches.items()):

@@ -222,6 +222,15 @@ def _container_quarantined(
     state.containers[event.container].quarantined = event.why
 
 
+def _container_placed(state: HostState, at: Recorded[Any], event: ev.ContainerPlaced) -> None:
+    container = state.containers[event.container]
+    container.place = event.place
+    container.breaks[Break.MOVED_UNSCANNED] = at.seq
+    if container.kit:
+        container.kit = container.port = ""
+        container.breaks[Break.DISCONNECTED] = at.seq
+
+
 def _container_released(state: HostState, at: Recorded[Any], event: ev.ContainerReleased) -> None:
     del at
     state.containers[event.container].quarantined = ""
@@ -734,6 +743,7 @@ _STEPS: Final = cast(
         "lot_quarantined": _lot_quarantined,
         "container_received": _container_received,
         "container_quarantined": _container_quarantined,
+        "container_placed": _container_placed,
         "container_released": _container_released,
         "batch_made": _batch_made,
         "batch_start_asked": _batch_start_asked,

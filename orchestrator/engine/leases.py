@@ -4,7 +4,9 @@ Short leases are taken all at once for an operation, and no batch takes another 
 holds some, so no circle of waiting can form. Among those who wait, the one with the
 least time left goes first; a less urgent one may pass only if it wants nothing that a
 more urgent one waits for. A lease ends as its unit's rule asks: by itself, or when two
-people have signed that the line is clear. Follows design section 8.
+people have signed that the line is clear. A unit at which something stands that its batch
+still needs stays the batch's: its own next operation takes it over, or it is free once
+that thing is gone. Follows design section 8.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from orchestrator.engine.clearing import Needs, left_at
 from orchestrator.engine.core import Core
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.state import TaskState, WaiterState
@@ -21,6 +24,7 @@ from orchestrator.journal.events import (
     LeaseWanted,
     LeaseWithdrawn,
     TaskOffered,
+    TaskWithdrawn,
 )
 from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, TaskId
 from orchestrator.kernel.instants import Instant
@@ -31,18 +35,25 @@ from orchestrator.process_cell.config import Unit
 TWO_PEOPLE: Final = "two people"
 """The clearance that two people sign before a lease ends."""
 
+NO_RULE: Final = "none"
+"""The clearance of a unit that nobody is asked to clear: what is stored there stays."""
+
 CLEARANCE: Final = "/clear"
-"""How the name of a task ends that asks two people to clear a line."""
+"""How the name of a task ends that asks people to clear a line."""
 
 CLEAR_WITHIN: Final = 8 * hour
-"""Set by site: by when a line should have been cleared."""
+"""Set by site: by when two people should have cleared a line."""
+
+CARRY_WITHIN: Final = 1 * hour
+"""Set by site: by when what is left at a unit should have been carried away."""
 
 
 class Leases:
     """Grants and ends the leases of one cell. ``by_urgency`` off is first come first served."""
 
-    def __init__(self, core: Core, *, by_urgency: bool = True) -> None:
+    def __init__(self, core: Core, needs: Needs, *, by_urgency: bool = True) -> None:
         self._core = core
+        self._needs = needs
         self._by_urgency = by_urgency
         self._granting: set[str] = set()
 
@@ -87,18 +98,23 @@ class Leases:
         if self.holds(batch, path, resources):
             return
         waiter = f"{batch}/{path}"
-        if waiter not in self._core.state.waiters and not self._may_have(waiter, resources):
+
+        def may_have() -> bool:
+            return self._may_have(waiter, batch, resources)
+
+        if waiter not in self._core.state.waiters and not may_have():
             await self._core.record(
                 batch,
                 LeaseWanted(
                     batch=batch, path=path, resources=resources, least_time_left=least_time_left
                 ),
             )
-        await self._core.bells.until("leases", lambda: self._may_have(waiter, resources))
+        await self._core.bells.until("leases", may_have)
         self._granting.update(resources)  # until the grant is durable and folded
         try:
             await self._core.record(
                 batch,
+                *self._clearances_overtaken(batch, resources),
                 LeaseGranted(
                     batch=batch,
                     path=path,
@@ -122,33 +138,82 @@ class Leases:
         resources: Iterable[str],
         *,
         to_clear: Collection[str] = (),
+        with_the_batch: bool = False,
     ) -> list[LeaseReleased | TaskOffered]:
         """Return what ends leases of the batch, each as its unit's rule asks.
 
-        Where two people must clear the line, it is the task to do so: the lease lasts until
-        both have signed, and who waits for it waits on. So it is for the units ``to_clear``,
-        whatever their rule.
+        Where two people must clear the line it is the task to do so, and so it is for the units
+        ``to_clear``, whatever their rule; where something stands that is still needed, a task
+        that ends by itself. The lease lasts until it is done, and who waits for it waits on.
+        What ends with its batch needs nothing any more.
         """
-        by_rule: dict[tuple[str, str], list[str]] = {}
+        by_unit: dict[tuple[str, str], list[str]] = {}
         for name in resources:
             lease = self._core.state.leases.get(name)
             if lease is not None and lease.batch == batch:
                 rule, unit = self._rule(name)
                 rule = TWO_PEOPLE if unit in to_clear else rule
-                by_rule.setdefault((rule, unit if rule == TWO_PEOPLE else ""), []).append(name)
-        found: list[LeaseReleased | TaskOffered] = []
-        for (rule, unit), held in by_rule.items():
-            if rule != TWO_PEOPLE:
-                found.append(
-                    LeaseReleased.model_validate(
-                        {"batch": batch, "resources": tuple(held), "clearance": rule}
-                    )
-                )
+                by_unit.setdefault((rule, unit), []).append(name)
+        free: dict[str, list[str]] = {}
+        tasks: list[LeaseReleased | TaskOffered] = []
+        for (rule, unit), held in by_unit.items():
+            if rule != TWO_PEOPLE and not self._keeps(rule, held, with_the_batch):
+                free.setdefault(rule, []).extend(held)
                 continue
-            task = TaskId(f"{batch}/{path}/{unit}{CLEARANCE}")
-            if task not in self._core.state.tasks:
-                found.append(self._clearance(task, batch, path, held))
-        return found
+            task = _clearance_of(batch, path, unit)
+            if rule != NO_RULE and task not in self._core.state.tasks:
+                tasks.append(self._clearance(task, batch, path, rule, held))
+        return [*(_released(batch, rule, held) for rule, held in free.items()), *tasks]
+
+    async def watch(self) -> None:
+        """Free, for ever, what was kept only because something stood there, once it is gone."""
+        while True:
+            await self._core.bells.until("kept leases", lambda: self._emptied() is not None)
+            emptied = self._emptied()
+            assert emptied is not None, "it was empty a moment ago"
+            batch, rule, task, names = emptied
+            self._granting.update(names)  # nobody takes over what is being freed
+            try:
+                await self._core.record(
+                    batch,
+                    _released(BatchId(batch), rule, names),
+                    *(
+                        (TaskWithdrawn(task=TaskId(task), why="nothing is left there"),)
+                        if task
+                        else ()
+                    ),
+                )
+            finally:
+                self._granting.difference_update(names)
+            self._core.bells.ring("leases")
+
+    def _keeps(self, rule: str, held: Iterable[str], with_the_batch: bool = False) -> bool:
+        """Return whether something stands there that mustn't become another batch's.
+
+        That is all that is stored where nobody clears, and else what its batch still needs.
+        """
+        here = left_at(self._core.state, tuple(held))
+        if rule == NO_RULE or with_the_batch:
+            return rule == NO_RULE and bool(here)
+        return any(self._needs.is_needed(one.container) for one in here)
+
+    def _emptied(self) -> tuple[str, str, str, list[str]] | None:
+        """Return a kept unit at which nothing is left: batch, rule, task, all that is held."""
+        state = self._core.state
+        kept: dict[tuple[str, str, str, str], list[str]] = {}
+        for name, lease in state.leases.items():
+            rule, unit = self._rule(name)
+            if rule == TWO_PEOPLE or name in self._granting:
+                continue
+            task = _clearance_of(lease.batch, lease.path, unit)
+            if rule == NO_RULE and state.batches[lease.batch].status not in ("made", "running"):
+                kept.setdefault((lease.batch, rule, "", unit), []).append(name)
+            elif task in state.tasks and _ends_by_itself(state.tasks[task]):
+                kept.setdefault((lease.batch, rule, task, unit), []).append(name)
+        for (batch, rule, task, _), names in kept.items():
+            if not self._keeps(rule, names):
+                return batch, rule, task, names
+        return None
 
     def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
         """Return what ends everything that a batch owns or waits for."""
@@ -194,19 +259,29 @@ class Leases:
             *(
                 one
                 for path, names in by_path.items()
-                for one in self.ended(batch, PhasePath(path), names, to_clear=to_clear)
+                for one in self.ended(
+                    batch, PhasePath(path), names, to_clear=to_clear, with_the_batch=not part
+                )
             ),
         ]
 
     def _clearance(
-        self, task: TaskId, batch: BatchId, path: PhasePath, held: list[str]
+        self, task: TaskId, batch: BatchId, path: PhasePath, rule: str, held: list[str]
     ) -> TaskOffered:
+        is_signed = rule == TWO_PEOPLE
+        within = CLEAR_WITHIN if is_signed else CARRY_WITHIN
+        here = ", ".join(str(one) for one in left_at(self._core.state, held))
         question = Question(
             kind=TaskKind.DECIDE,
-            text=f"Take everything of batch {batch} away from {', '.join(held)}, clean it, look "
-            "that nothing is left, and sign; another person looks and signs too",
-            second_person=True,
-            respond_within=CLEAR_WITHIN,
+            text=f"Take everything of batch {batch} away from {', '.join(held)}, and say of each "
+            f"thing where you carried it; by the record there is {here or 'nothing'}. "
+            + (
+                "Clean it, look that nothing is left, and sign; another person looks and signs too"
+                if is_signed
+                else "What the batch still needs stays, and so does the unit with it"
+            ),
+            second_person=is_signed,
+            respond_within=within,
         )
         return TaskOffered(
             task=task,
@@ -216,8 +291,8 @@ class Leases:
             work="decide",
             text=question.text,
             ask={**question.model_dump(mode="json"), "resources": held},
-            second_person=True,
-            due=self._core.clock.utc() + CLEAR_WITHIN,
+            second_person=is_signed,
+            due=self._core.clock.utc() + within,
         )
 
     def _rule(self, name: str) -> tuple[str, str]:
@@ -226,11 +301,39 @@ class Leases:
         unit = config.by_unit.get(name) or config.unit_of_place.get(name)
         return ("automatic", name) if unit is None else (unit.clearance, unit.name)
 
-    def _may_have(self, waiter: str, resources: tuple[str, ...]) -> bool:
+    def _stays_with(self, batch: str, name: str) -> TaskId | None:
+        """Return the clearance that a batch's own things keep a unit of, if one does.
+
+        Nobody else can have it until they are gone; the batch goes on with them there.
+        """
         state = self._core.state
-        if any(name in state.leases or name in self._granting for name in resources):
+        lease = state.leases.get(name)
+        if lease is None or lease.batch != batch:
+            return None
+        rule, unit = self._rule(name)
+        task = state.tasks.get(_clearance_of(batch, lease.path, unit))
+        if task is None or task.status != "offered":
+            return None
+        if task.second_person and rule != TWO_PEOPLE:
+            return None  # what was stopped there is cleared first
+        if not self._keeps(rule, task.ask["resources"]):
+            return None
+        return _clearance_of(batch, lease.path, unit)
+
+    def _clearances_overtaken(
+        self, batch: BatchId, resources: tuple[str, ...]
+    ) -> list[TaskWithdrawn]:
+        tasks = {self._stays_with(batch, name) for name in resources} - {None}
+        return [
+            TaskWithdrawn(task=task, why="the batch goes on there with what it left")
+            for task in sorted(one for one in tasks if one is not None)
+        ]
+
+    def _may_have(self, waiter: str, batch: str, resources: tuple[str, ...]) -> bool:
+        state = self._core.state
+        wanted = {name for name in resources if self._stays_with(batch, name) is None}
+        if any(name in self._granting for name in resources) or wanted & state.leases.keys():
             return False
-        wanted = set(resources)
         for other in self._in_order():
             if other == waiter:
                 return True
@@ -253,6 +356,21 @@ class Leases:
         if waiter.least_time_left is None:
             return (1, since, name)
         return (0, waiter.least_time_left.micros, name)
+
+
+def _ends_by_itself(task: TaskState) -> bool:
+    """Return whether an open clearance is over as soon as nothing is kept there: nobody signs."""
+    return not task.second_person and task.status in ("offered", "taken")
+
+
+def _clearance_of(batch: str, path: str, unit: str) -> TaskId:
+    return TaskId(f"{batch}/{path}/{unit}{CLEARANCE}")
+
+
+def _released(batch: BatchId, rule: str, held: list[str]) -> LeaseReleased:
+    return LeaseReleased.model_validate(
+        {"batch": batch, "resources": tuple(held), "clearance": rule}
+    )
 
 
 def cleared(task: TaskState) -> LeaseReleased:

@@ -253,6 +253,17 @@ class ContainerQuarantined(Frozen):
     why: str
 
 
+class ContainerPlaced(Frozen):
+    """A person says where a container is: carried away from a line, or found at it."""
+
+    kind: Literal["container_placed"] = "container_placed"
+    container: ContainerId
+    label: str = Field(description="As it was read off the thing")
+    place: str
+    why: str
+    by: UserId
+
+
 class ContainerReleased(Frozen):
     """Quality let a quarantined container go back into use."""
 
@@ -832,6 +843,7 @@ AnyEvent = Annotated[
     | LotQuarantined
     | ContainerReceived
     | ContainerQuarantined
+    | ContainerPlaced
     | ContainerReleased
     | BatchMade
     | BatchStartAsked

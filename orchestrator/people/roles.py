@@ -53,6 +53,8 @@ MAY: Final[Mapping[str, frozenset[Role]]] = {
     "answer_task": _BENCH_AND_VERIFIER | _QUALITY,
     "reconcile": _BENCH_AND_VERIFIER,
     "clear_line": _BENCH_AND_VERIFIER,
+    "carry_away": _BENCH_AND_VERIFIER,
+    "report_found": _BENCH_AND_VERIFIER,
     "hold": _AT_THE_CELL,
     "restart": frozenset({R.SUPERVISOR}),
     "pause": _BENCH,

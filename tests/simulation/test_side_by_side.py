@@ -18,7 +18,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.words import PhaseRun
-from orchestrator.kernel.errors import RecipeMismatchError
+from orchestrator.kernel.errors import RecipeMismatchError, RefusedError
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.recipe.model import Together
 from orchestrator.virtual_time import run_in_virtual_time
@@ -134,7 +134,10 @@ def test_where_it_left_something_two_people_clear_before_another_gets_it(
         state = engine.core.state
         task = f"{BATCH}/t/a/x/transfer-station/clear"
         assert [name for name in state.tasks if name.endswith("/clear")] == [task]
-        cell.world.hands.put(BAG, "rack", by="U-0005")
+        with pytest.raises(RefusedError, match=f"{BAG} at hook"):
+            await cell.give("supervisor", "clear_line", task=task)
+        await cell.give("supervisor", "carry_away", label=f"L-{BAG}", to="quality control")
+        cell.world.hands.carry_out(BAG, "quality control", by="U-0005")
         for login in ("supervisor", "day-2"):
             await cell.give(login, "clear_line", task=task)
         await asyncio.sleep(60)

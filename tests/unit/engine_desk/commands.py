@@ -175,6 +175,16 @@ READY: dict[str, list[Ready]] = {
     ],
     "reconcile": [in_doubt, in_doubt_stated, in_doubt_found_otherwise],
     "clear_line": [on_record("day-1", clearance(), task=str(clearance().task))],
+    "carry_away": [on_record("day-1", alarm(), label=f"L-{OTHER_BAG}", to="waste bin")],
+    "report_found": [
+        on_record(
+            "day-1",
+            clearance(),
+            task=str(clearance().task),
+            what="a wet cloth",
+            place="transfer-station",
+        ),
+    ],
     "hold": [running()],
     "pause": [running()],
     "stop": [running()],

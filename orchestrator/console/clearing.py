@@ -1,0 +1,166 @@
+"""Clearing a line by the record: what is left, where people carried it, what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.leases import CLEARANCE
+from orchestrator.engine.state import ContainerState, HostState, TaskState
+from orchestrator.journal.events import (
+    AnyEvent,
+    ContainerPlaced,
+    ContainerQuarantined,
+    DeviationOpened,
+    TaskReopened,
+)
+from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.identifiers import BatchId, ContainerId, TaskId, UserId
+
+
+def left(engine: Engine, name: str, task: TaskState) -> list[dict[str, Any]]:
+    """Return what a line's clearance still has to carry away, for people to see."""
+    if not name.endswith(CLEARANCE):
+        return []
+    state = engine.core.state
+    return [
+        {
+            "container": one.container,
+            "label": state.containers[one.container].label,
+            "place": one.place,
+            "quarantined": bool(state.containers[one.container].quarantined),
+            "needed": engine.needs.is_needed(one.container),
+        }
+        for one in left_at(state, task.ask["resources"])
+    ]
+
+
+def waits_for_its_batch(engine: Engine, name: str, task: TaskState) -> bool:
+    """Return whether there is nothing to clear for people: the batch needs all that stands there.
+
+    Then its unit stays with it until its own next step, and nobody is asked to do anything.
+    """
+    if not name.endswith(CLEARANCE) or task.second_person:
+        return False
+    return all(
+        engine.needs.is_needed(one.container)
+        for one in left_at(engine.core.state, task.ask["resources"])
+    )
+
+
+def refuse_what_is_left(state: HostState, name: TaskId, task: TaskState) -> None:
+    """Refuse to sign that a line is clear while the record has something there.
+
+    Raises:
+        RefusedError: It names each thing, and where it stands. Nothing was signed.
+    """
+    here = left_at(state, task.ask["resources"])
+    if here:
+        raise RefusedError(
+            f"clear {name}",
+            why=f"by the record there is {', '.join(str(one) for one in here)}",
+            do_next="Carry each away and say where to (`carry_away`); look again, and sign",
+        )
+
+
+def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> ContainerPlaced:
+    """Return the record that a person carried a thing away, known by the label they read.
+
+    Raises:
+        RefusedError: The label is no container's, an arm has it, or it mustn't go there.
+    """
+    state = engine.core.state
+    label, to = str(arguments["label"]).strip(), str(arguments["to"]).strip()
+    what = f"carry the thing labelled {label} to {to}"
+    name = state.labels.get(label)
+    known = None if name is None else state.containers.get(name)
+    if name is None or known is None or "/" in name:
+        raise RefusedError(
+            what,
+            why="no container or kit of the record carries this label",
+            do_next="Read the label again; if it says so, report what you found (`report_found`)",
+        )
+    why = _why_not(engine, name, known, to)
+    if why:
+        raise RefusedError(
+            what,
+            why=why,
+            do_next=f"Carry it to one of {', '.join(OUT_OF_THE_CELL)}, to a place that its batch "
+            "holds, or leave it",
+        )
+    return ContainerPlaced(
+        container=ContainerId(name),
+        label=label,
+        place=to,
+        why=str(arguments.get("why", "")).strip() or "carried away",
+        by=user,
+    )
+
+
+def _why_not(engine: Engine, name: str, known: ContainerState, to: str) -> str:
+    """Return what stands against carrying a thing to a place; empty if nothing does."""
+    state = engine.core.state
+    if known.place.startswith("gripper/"):
+        return f"{known.place.removeprefix('gripper/')} has it in its gripper"
+    for batch, path, number in state.attempts.values():
+        if name in str(state.batches[batch].phases[path].words[number].asked):
+            return f"batch {batch} is working with it"
+    if known.quarantined and to != TO_QUARANTINE:
+        return "it is in quarantine"
+    if to in OUT_OF_THE_CELL:
+        is_kept = to != TO_QUARANTINE and engine.needs.is_needed(name)
+        return f"batch {known.batch} still needs it" if is_kept else ""
+    lease = state.leases.get(to)
+    if to not in engine.core.cell.config.unit_of_place:
+        return "there is no such place"
+    if lease is None or lease.batch != known.batch:
+        return "its batch doesn't hold that place"
+    return ""
+
+
+def found(
+    state: HostState, name: TaskId, task: TaskState, user: UserId, arguments: Mapping[str, Any]
+) -> tuple[str, list[AnyEvent]]:
+    """Return what a person found otherwise than the record has it, in words and as events.
+
+    What bears a label of the record is where it was found from now on, and in quarantine; a
+    first signature of the clearance falls.
+
+    Raises:
+        RefusedError: The place isn't among those that are cleared, or nothing is said.
+    """
+    what, place = str(arguments["what"]).strip(), str(arguments["place"]).strip()
+    if place not in task.ask["resources"] or not what:
+        raise RefusedError(
+            f"report what was found for {name}",
+            why="nothing is said" if not what else f"{place} isn't among what is cleared",
+            do_next=f"Say what you see, at one of {', '.join(task.ask['resources'])}",
+        )
+    container = state.labels.get(what)
+    known = None if container is None else state.containers.get(container)
+    is_anothers = known is not None and (
+        known.batch not in ("", task.batch) or known.coi not in ("", state.batches[task.batch].coi)
+    )
+    told = f"{'something of another batch' if is_anothers else what} at {place}"
+    events: list[AnyEvent] = [
+        DeviationOpened(
+            deviation=f"D-{len(state.deviations) + 1:04d}",
+            batch=BatchId(task.batch),
+            path=None,
+            text=f"Found as the line was cleared, and not so in the record: {told}",
+            by=user,
+        )
+    ]
+    if container is not None and known is not None:
+        why = f"it was found at {place} as the line was cleared"
+        events += [
+            ContainerPlaced(
+                container=ContainerId(container), label=what, place=place, why=why, by=user
+            ),
+            ContainerQuarantined(container=ContainerId(container), why=why),
+        ]
+    if task.status == "reported":
+        events.append(TaskReopened(task=name, by=user, why=f"there is {told}"))
+    return told, events
