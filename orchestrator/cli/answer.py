@@ -445,7 +445,8 @@ class _Answering:
     def _clear(self, name: str) -> None:
         asked = self._asked
         if asked.carried:
-            self._give("carry_away", asked.carried, label=asked.carried, to=asked.at)
+            seen = self._rests_on(name)
+            self._give("carry_away", asked.carried, seen=seen, label=asked.carried, to=asked.at)
         elif asked.left:
             self._give_on_task("report_found", name, what=asked.left, place=asked.at)
         else:

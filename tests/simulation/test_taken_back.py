@@ -250,7 +250,9 @@ def test_only_a_supervisor_takes_back_what_somebody_else_has_and_says_why(tmp_pa
 
 
 @pytest.mark.requirement("PRC-02")
-def test_a_report_in_the_moment_of_the_taking_back_counts(tmp_path: Path) -> None:
+def test_a_report_in_the_moment_of_the_taking_back_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test() -> None:
         async with _taken(tmp_path, _is_the_weld) as room:
             cell, desk = room.cell, room.cell.desk
@@ -267,7 +269,16 @@ def test_a_report_in_the_moment_of_the_taking_back_counts(tmp_path: Path) -> Non
             seen = room.engine.core.state.seq
             arguments = {"task": room.task, "why": "ill", "seen": seen, "answer": None}
             take_back: Any = desk._take_back_task  # pyright: ignore[reportPrivateUsage]
-            await asyncio.sleep(0)
+            recorded = room.engine.core.record_for_host
+            is_recording = asyncio.Event()
+
+            async def record(*events: Any, **answered: Any) -> int:
+                if events and events[0].kind == "task_reported":
+                    is_recording.set()
+                return await recorded(*events, **answered)
+
+            monkeypatch.setattr(type(room.engine.core), "record_for_host", staticmethod(record))
+            await is_recording.wait()
             await take_back(supervisor, arguments)
             await report
             room.all_come_back()
