@@ -11,7 +11,7 @@ Follows design section 10; 21 CFR 1271.290(b); hazards H1 and H3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass
 from enum import StrEnum
 from typing import Final, NoReturn, Protocol
@@ -137,31 +137,48 @@ class IdentityGate:
                 never shows another patient's identifier.
         """
         where = f"{scan.place}: scanned label"
-        found = self._register.container_labelled(scan.label)
-        if found is None:
-            raise IdentityRefusedError(
-                where,
-                why="no container of the record carries this label",
-                do_next=f"Put it aside, and scan {expected}",
-            )
-        coi = self._register.coi_of_container(found)
-        if coi is not None and coi != self._coi:
-            raise IdentityRefusedError(
-                where,
-                why=f"it belongs to another patient than batch {self._batch}",
-                do_next="Leave it unconnected, quarantine it and call quality assurance",
-            )
-        self._refuse_another_batchs(found, where)
-        if found != expected:
-            raise IdentityRefusedError(
-                where,
-                why=f"it is {found}; this step needs {expected}",
-                do_next=f"Put {found} back and scan {expected}",
-            )
+        self._refuse_other(scan.label, (expected,), where)
         self._refuse_unfit(expected, scan.place, where)
         return ProvenContainer(
             self._batch, expected, self._coi, scan.place, path, "scanned", seq, _MADE_BY_GATE
         )
+
+    def verify_beside(
+        self, first: ContainerScan, second: ContainerScan, *, expected: ContainerId, label: str
+    ) -> None:
+        """Refuse two scans that don't show ``label`` beside the label of ``expected``.
+
+        ``first`` was verified. ``label`` is as people reported it; the record doesn't count
+        it as any container's yet.
+
+        Raises:
+            IdentityRefusedError: They are of another label, place or scanner.
+        """
+        where = f"{second.place}: label scanned second"
+        if (second.place, second.scanner) != (first.place, first.scanner):
+            raise IdentityRefusedError(
+                where,
+                why="the two labels weren't read at one place by one scanner",
+                do_next=f"Scan both labels of {expected} there, the one it had first",
+            )
+        if second.label != label:
+            raise IdentityRefusedError(
+                where,
+                why=f"it isn't the label that was reported to be stuck on {expected}",
+                do_next=f"Scan both labels of {expected}, the one it had first; if the new one "
+                "isn't on it, reject the labelling, and call quality assurance",
+            )
+
+    def read_off(self, label: str, *, things: Collection[ContainerId], where: str) -> ContainerId:
+        """Return which of ``things`` carries a label that a person read off one of them.
+
+        It proves nothing and lets nothing move; it is what a second person's word rests on.
+
+        Raises:
+            IdentityRefusedError: It is none of theirs. The message never shows another
+                patient's identifier.
+        """
+        return self._refuse_other(label, things, where)
 
     def recall(
         self,
@@ -218,6 +235,34 @@ class IdentityGate:
             proof.since,
             _MADE_BY_GATE,
         )
+
+    def _refuse_other(
+        self, label: str, expected: Collection[ContainerId], where: str
+    ) -> ContainerId:
+        """Return whose label it is; refuse any other than one of ``expected``."""
+        needed = ", ".join(expected)
+        found = self._register.container_labelled(label)
+        if found is None:
+            raise IdentityRefusedError(
+                where,
+                why="no container of the record carries this label",
+                do_next=f"Put it aside, and scan {needed}",
+            )
+        coi = self._register.coi_of_container(found)
+        if coi is not None and coi != self._coi:
+            raise IdentityRefusedError(
+                where,
+                why=f"it belongs to another patient than batch {self._batch}",
+                do_next="Leave it unconnected, quarantine it and call quality assurance",
+            )
+        self._refuse_another_batchs(found, where)
+        if found not in expected:
+            raise IdentityRefusedError(
+                where,
+                why=f"it is {found}; this step needs {needed}",
+                do_next=f"Put {found} back and scan {needed}",
+            )
+        return found
 
     def _refuse_another_batchs(self, container: ContainerId, where: str) -> None:
         """Refuse what another batch uses, be it a reagent that is no patient's."""

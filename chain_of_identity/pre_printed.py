@@ -1,8 +1,8 @@
 """Labels that were printed before anybody knew what they would be stuck on.
 
 A roll holds opaque labels, each different. A person takes the next one, sticks it on, and
-reports its text; it means nothing until that report binds it to the container, and a scan
-of the label where the container is shows that it is on. Follows design section 10.
+reports its text; it means nothing until it was scanned together with the label that the
+container had before. Follows design section 10.
 """
 
 from __future__ import annotations
@@ -51,6 +51,6 @@ def read_applied(text: str) -> LabelText:
         raise IdentityRefusedError(
             "read an opaque label",
             why=f"it is a {key.kind.value}'s label; a container's is needed",
-            do_next="Take a label off the roll for containers, and stick it over this one",
+            do_next="Take a label off the roll for containers, and stick it beside this one",
         )
     return LabelText(key.key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -20,6 +21,7 @@ from hw_mocks.world.world import World
 from orchestrator.kernel.desks import Command, Console
 from orchestrator.kernel.errors import (
     FailedError,
+    IdentityRefusedError,
     IntegrityError,
     NotAuthorisedError,
     RefusedError,
@@ -79,6 +81,9 @@ QUARANTINE: Final = "quarantine"
 LOOK_S: Final = 60.0
 """How long a person takes to look at something and decide. Assumed."""
 
+NEXT_LABEL_S: Final = 5.0
+"""How long a person takes from one label to the other beside it. Assumed."""
+
 SCAN_S: Final = 15.0
 """How long a person takes to find and scan a label. Assumed."""
 
@@ -102,6 +107,12 @@ class Slips:
     """Where the hands go instead."""
     looks: dict[str, str] = field(default_factory=dict[str, str])
     """Where the eyes go instead, when what hangs at a port is scanned."""
+    mislabels: dict[str, str] = field(default_factory=dict[str, str])
+    """What the new label is stuck on instead, because it lies there too."""
+    nods: bool = False
+    """Whether the second person reads each of two labels where it is, on two things."""
+    reads_across: bool = False
+    """Whether who scans two labels does so."""
     presented: set[str] = field(default_factory=set[str])
     """The scans for which something wrong was presented."""
 
@@ -149,8 +160,10 @@ class Technician:
         """
         return self._by_hand(act)
 
-    def present(self, scan: Mapping[str, Any]) -> bool:
+    async def present(self, scan: Mapping[str, Any]) -> bool:
         """Hold what is there before the scanner that awaits it; return whether there was a label.
+
+        Of two labels that are asked for one after the other, both.
 
         Raises:
             ImpossibleError: A person holds nothing before this scanner.
@@ -159,6 +172,8 @@ class Technician:
         if scanner is None or scanner.is_fixed:
             raise ImpossibleError(f"{scan['scanner']} isn't a scanner that a person holds")
         label = self._label_there(scan)
+        if label is not None and scan["which"]:
+            return await self._present_both(scan, scanner, label)
         if label is not None:
             scanner.present(label)
         return label is not None
@@ -235,8 +250,47 @@ class Technician:
         elif _is_clearance(task):
             return await self._sign_if_clear(task)
         else:
-            await self._give("verify_task", task=task["task"])
+            await self._verify_hand_work(task)
         return True
+
+    async def _verify_hand_work(self, task: Mapping[str, Any]) -> None:
+        """Say which labels are there, and say no where they aren't the right ones."""
+        name = str(task["task"])
+        read = self.read_off(task["ask"]) if task["to_read"] else []
+        try:
+            await self._give("verify_task", task=name, read=read)
+        except IdentityRefusedError as unlike:
+            await self._give("reject_task", task=name, why=unlike.why)
+
+    def read_off(self, act: Mapping[str, Any]) -> list[str]:
+        """Return the labels that can be read on what hand work was done on."""
+        newest = 2 if act["work"] == "apply_label" else 1
+        found = [
+            label
+            for thing in self._worked_on(act)
+            for label in self.world.labels_on(thing)[-newest:]
+        ]
+        if self.slips.nods and act["work"] == "apply_label":
+            found += self._newest_of_mislabelled(act["containers"][0])
+        return found
+
+    def _newest_of_mislabelled(self, thing: str) -> tuple[str, ...]:
+        stuck_on = self.slips.mislabels.get(thing)
+        return () if stuck_on is None else self.world.labels_on(stuck_on)[-1:]
+
+    def _worked_on(self, act: Mapping[str, Any]) -> list[str]:
+        """Return the things that a second person finds where hand work was done."""
+        kit = str(act["kit"] or "")
+        if kit:
+            kit = self._kit_in_hand(kit) if act["port"] else self._in_hand(kit)
+        if act["work"] in ("weld", "connect_aseptically"):
+            asked_port = str(act["port"])
+            port = self.slips.looks.get(asked_port, asked_port)
+            joint = self.world.port_joint(kit, port) if kit in self.world.kits else None
+            found = [joint.container] if joint is not None else []
+        else:
+            found = [self._in_hand(str(one).partition("/")[0]) for one in act["containers"]]
+        return [*dict.fromkeys([*found, *([kit] if kit else [])])]
 
     async def _clear(self, task: Mapping[str, Any]) -> bool:
         """Carry away what nobody needs, look at each place, and sign if that is asked for."""
@@ -445,7 +499,7 @@ class Technician:
                 marker = str(act["parameters"].get("marker", "CD4/CD8"))
                 hands.select_magnetic(things[0], things[1], by=self.name, marker=marker)
             case "apply_label":
-                hands.stick_next_label(things[0], by=self.name)
+                hands.stick_next_label(self.slips.mislabels.get(asked[0], things[0]), by=self.name)
             case "mix":
                 hands.mix(things[0], by=self.name)
             case "discard":
@@ -470,7 +524,8 @@ class Technician:
                     volume_mL = self.world.contents(things[:2][-1]).volume_mL
                     shown[name] = f"{volume_mL:.{digits}f} mL"
                 case "label":
-                    shown[name] = self.world.label_of(things[0]) or ""
+                    labelled = self.slips.mislabels.get(act["containers"][0], things[0])
+                    shown[name] = self.world.label_of(labelled) or ""
                 case "confluence":
                     percent = 100 * self.world.hands.inspect_confluence(things[0])
                     shown[name] = f"{percent:.0f} %"
@@ -515,10 +570,38 @@ class Technician:
             await asyncio.sleep(SCAN_S)
             self._look_again(scan)
             label = self._label_there(scan)
-            if label is not None and await self._is_awaited(scan):
+            if scan["which"]:
+                await self._scan_both(scan, scanner, label)
+            elif label is not None and await self._is_awaited(scan):
                 scanner.present(label)
         finally:
             self.crew.discard(name)
+
+    async def _scan_both(
+        self, scan: Mapping[str, Any], scanner: SerialScanner, there: str | None
+    ) -> None:
+        """Read two labels off what is there; say no where the new one isn't on it."""
+        if scan["which"] != "old" or there is None or not await self._is_awaited(scan):
+            return
+        if not await self._present_both(scan, scanner, there):
+            with suppress(RefusedError):  # somebody else was quicker
+                why = "the new label isn't on it"
+                await self._give("reject_task", task=str(scan["labelling"]), why=why)
+
+    async def _present_both(
+        self, scan: Mapping[str, Any], scanner: SerialScanner, there: str
+    ) -> bool:
+        """Hold the label that is asked for and the new one before a scanner; False if it lacks."""
+        labels = self.world.labels_on(self.world.labelled(there)[0])
+        if self.slips.reads_across:
+            labels += self._newest_of_mislabelled(str(scan["container"]))
+        own = str(scan["label"]) if scan["label"] in labels else labels[-2:][0]
+        scanner.present(own)
+        await asyncio.sleep(NEXT_LABEL_S)
+        if scan["beside"] in labels:
+            scanner.present(str(scan["beside"]))
+            return True
+        return own != scan["label"]  # it is another thing, and the gate has said so
 
     async def _is_awaited(self, scan: Mapping[str, Any]) -> bool:
         """Return whether the screen still asks for this scan: the scanner is everybody's."""

@@ -17,6 +17,7 @@ it was refused:
     power_cycle equipment
     work        act, by       a person does a task's hand work, its ``ask``; what to report
     scan        scan, by      a person scans what the view ``work`` says is awaited
+    read        act, by       a second person reads the labels of what a task was done on
     kill_at     equipment, moment, count, pid   SIGKILL the process at that moment from now
                 hears           with the moment ``heard``: the text that the host's bytes bear
                 after_s         so much later by the room's time
@@ -266,6 +267,7 @@ class WiredRoom:
             "terminal": self._find_terminal,
             "work": self._work,
             "scan": self._scan,
+            "read": self._read,
         }
         for emulator in self.emulators.values():
             emulator.on_moment = self.note
@@ -407,7 +409,11 @@ class WiredRoom:
 
     async def _scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         with _whole("scan"):
-            return {"scanned": self._person(request).present(_object(request, "scan"))}
+            return {"scanned": await self._person(request).present(_object(request, "scan"))}
+
+    async def _read(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with _whole("read"):
+            return {"labels": self._person(request).read_off(_object(request, "act"))}
 
     def _person(self, request: Mapping[str, Any]) -> Technician:
         """Return somebody from outside, who has come into the room to use their hands."""

@@ -5,7 +5,8 @@ the evidence is what the person reports and, where the act asks for it, what a s
 person verifies. What was offered before the software died still stands on the board
 after it, so an interrupted act is settled by its report like any other. What was withdrawn
 before anybody took it is settled as nothing done; what was taken from a person who had begun
-it, perhaps, only people can tell.
+it, perhaps, only people can tell. What somebody rejects, who looked at it, is in doubt: hands
+did something, and not what the report says.
 
 Follows design section 7.
 """
@@ -29,7 +30,7 @@ from orchestrator.kernel.acts import (
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import LimitRefusedError
 from orchestrator.kernel.identifiers import CommandId, EquipmentId, TaskId
-from orchestrator.kernel.tasks import NOT_DONE
+from orchestrator.kernel.tasks import NOT_DONE, REJECTED
 
 _NOTHING_TO_SHOW: Final = Standing(values={})
 
@@ -75,6 +76,11 @@ class Hands:
         if answer.choice == NOT_DONE:
             return Settled(
                 report=NothingDone(why=answer.values.get("why", "the person says so")),
+                standing=_NOTHING_TO_SHOW,
+            )
+        if answer.choice == REJECTED:
+            return Settled(
+                report=CannotTell(why=f"it isn't as it was reported: {answer.values['why']}"),
                 standing=_NOTHING_TO_SHOW,
             )
         asked = act.report if isinstance(act, HandAct) else ()

@@ -39,6 +39,9 @@ class Handwork(StrEnum):
     CLEAR_LINE = "clear_line"
 
 
+AT: Final = "at"
+"""The parameter of hand work that says where a thing is which it doesn't move."""
+
 _MAKE_SAFE: Final = frozenset({Handwork.SEAL_OFF, Handwork.UNHANG, Handwork.UNLOAD_COUNTER})
 """What parts a thing from where it is, or takes it off, and does nothing else to it."""
 

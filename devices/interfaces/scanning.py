@@ -1,11 +1,11 @@
-"""Read labels: what every barcode scanner promises."""
+"""Read labels: what every barcode scanner promises, and what the engine makes of it."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
 from orchestrator.kernel.acts import Reading
-from orchestrator.kernel.identifiers import ContainerId, PlaceId
+from orchestrator.kernel.identifiers import ContainerId, LabelText, PlaceId
 
 
 class LabelRead(Reading):
@@ -32,3 +32,23 @@ class Identify(Reading):
     container: ContainerId
     place: PlaceId
     carried_suffices: bool = False
+
+
+class IdentifyByBoth(Reading):
+    """Two scans, of a container's own label and of ``label``, which was stuck on beside it.
+
+    Nobody knows a label of a roll before it is on, so a scan of it alone can't tell which
+    bag it was stuck on. Therefore both are read at ``place``, the known one first, by one
+    hand scanner, within a short time, and the new one counts from then on.
+
+    It shows that somebody had both labels before that scanner at nearly the same moment.
+    It doesn't show that they are on one bag: two bags that lie side by side can be read so.
+    That both labels are on one bag only eyes can tell; the second person's look is for that,
+    and they state which labels they read there (``engine.second_looks``).
+    """
+
+    capability: ClassVar[str] = "scanning"
+    kind: Literal["identify_by_both"] = "identify_by_both"
+    container: ContainerId
+    place: PlaceId
+    label: LabelText

@@ -205,12 +205,14 @@ class Hands:
         )
 
     def stick_label(self, thing: str, label: str, *, by: str) -> None:
-        """Stick a label on a container or a kit's tray, over the one that is there."""
+        """Stick a label on a container or a kit's tray, beside those that are there."""
         world = self._world
         before = world.label_of(thing) or ""
         held = world.kits[thing] if thing in world.kits else world.container(thing)
+        if held.label is not None:
+            held.older_labels.append(held.label)
         held.label = label
-        world.write(by, "labelled", things=(thing,), detail={"label": label, "over": before})
+        world.write(by, "labelled", things=(thing,), detail={"label": label, "beside": before})
 
     def stick_next_label(self, thing: str, *, by: str) -> str:
         """Stick the next label of the room's roll on a thing; return what it says."""

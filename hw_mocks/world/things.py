@@ -57,6 +57,7 @@ class Container:
     perfused: bool = False
     frozen: bool = False
     nucleated_at_s: float | None = None
+    older_labels: list[str] = field(default_factory=list[str])  # beside the newest, in order
 
     def gross_g(self) -> float:
         """Return the mass that a balance feels."""
@@ -77,6 +78,7 @@ class Kit:
     branches: dict[str, Line]  # side B: vessel and flush; a line's left end is the pump's
     pump_line: Line  # left end: side A
     tubing_mm: dict[str, float]
+    older_labels: list[str] = field(default_factory=list[str])  # beside the newest, in order
 
     def parts(self) -> tuple[str, str, str]:
         """Return the containers that are fixed to the tray."""

@@ -296,15 +296,18 @@ class World:
         return self.label_of(thing) if thing is not None else None
 
     def label_of(self, thing: str) -> str | None:
-        """Return the label that sticks on a container or a kit's tray."""
-        if thing in self.kits:
-            return self.kits[thing].label
-        return self.container(thing).label
+        """Return the label that was stuck last on a container or a kit's tray."""
+        labels = self.labels_on(thing)
+        return labels[-1] if labels else None
+
+    def labels_on(self, thing: str) -> tuple[str, ...]:
+        """Return all labels that can be read on a thing, the newest last."""
+        held = self.kits[thing] if thing in self.kits else self.container(thing)
+        return (*held.older_labels, *([held.label] if held.label is not None else []))
 
     def labelled(self, label: str) -> list[str]:
         """Return every thing that carries ``label``."""
-        found = [name for name, kit in self.kits.items() if kit.label == label]
-        return found + [name for name, held in self.containers.items() if held.label == label]
+        return [name for name in (*self.kits, *self.containers) if label in self.labels_on(name)]
 
     def where(self, thing: str) -> str:
         """Return the place of a thing, ``hands``, or ``gripper:<arm>``.

@@ -20,7 +20,7 @@ import typer
 
 from chain_of_identity.pre_printed import read_applied
 from orchestrator.cli.at_console import As, AtConsole, at_console, names_of, pairs
-from orchestrator.cli.hands import scan_in, work_in
+from orchestrator.cli.hands import read_in, scan_in, work_in
 from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder
 from orchestrator.cli.passwords import PasswordFile
 from orchestrator.cli.printing import say, say_json, tell
@@ -62,6 +62,8 @@ class Asked:
     take: bool = False
     done: bool = False
     verify: bool = False
+    read: list[str] = field(default_factory=list[str])
+    reject: str = ""
     enter: dict[str, str] = field(default_factory=dict[str, str])
     label: str = ""
     choose: str = ""
@@ -85,7 +87,8 @@ class Asked:
         """Whether nothing is asked for but to look."""
         asked = (self.take, self.done, self.verify, self.enter, self.label, self.choose)
         cleared = (self.carried, self.left)
-        return not any((*asked, *cleared, self.decline, self.take_back, self.found, self.move,
+        return not any((*asked, *cleared, self.read, self.reject, self.decline, self.take_back,
+                        self.found, self.move,
                         self.acknowledge, self.close, self.deviation))  # fmt: skip
 
 
@@ -117,6 +120,16 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="Say that it was done as reported, by another person")
     ] = False,
+    read: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL", help="With --verify: a label as you read it there; may be repeated"
+        ),
+    ] = None,
+    reject: Annotated[
+        str,
+        typer.Option(metavar="WHY", help="Say that it isn't as it was reported; nothing goes on"),
+    ] = "",
     found: Annotated[
         Found | None,
         typer.Option(help="How much of an act in doubt was done; signed, by two people in turn"),
@@ -176,7 +189,8 @@ def run(
     and event.
     """
     asked = Asked(
-        take=take, done=done, verify=verify, enter=pairs(enter, option="--enter"),
+        take=take, done=done, verify=verify, read=read or [], reject=reject,
+        enter=pairs(enter, option="--enter"),
         label=read_applied(label) if label else "", choose=choose, decline=decline, found=found,
         amount=amount, move=command, part=part, why=why, acknowledge=acknowledge, close=close,
         deviation=deviation, carried=carried, left=left, at=at, room=room, take_back=take_back,
@@ -242,6 +256,8 @@ def _scans(view: Mapping[str, Any]) -> Iterator[str]:
         yield "\nTo be scanned"
     for one in view["scans"]:
         yield f"  {one['container']} at {one['place']} with {one['scanner']}"
+        if one["which"]:
+            yield f"    {one['label']} first, then {one['beside']}, which was stuck on beside it"
         if one["name"]:
             yield f"    the {one['name']}"
         yield f"    [for {one['batch']}, since {_when(one['since'])}]"
@@ -319,6 +335,10 @@ class _Answering:
             self._give("acknowledge_alarm", name, seen=self._seen_of(name), alarm=name)
         elif asked.close:
             self._close(self._one_of("deviations", "deviation", what))
+        elif asked.reject and (label := self._labelling(what)):
+            self._give(
+                "reject_task", label, seen=self._rests_on(label), task=label, why=asked.reject
+            )
         elif scans := [one for one in self._view["scans"] if one["container"] == what]:
             self._scan(scans[0])
         else:
@@ -346,6 +366,11 @@ class _Answering:
     def _give_on_task(self, command: str, name: str, **arguments: Any) -> None:
         given = self._give(command, name, seen=self._rests_on(name), task=name, **arguments)
         self._console.did(name, given.seq)
+
+    def _labelling(self, what: str) -> str:
+        """Return the labelling that two scans of a container are to prove, if they are awaited."""
+        scans = [one for one in self._view["scans"] if one["container"] == what and one["which"]]
+        return str(scans[0]["labelling"]) if scans else ""
 
     def _give(self, command: str, told: str, *, seen: int, **arguments: Any) -> Given:
         given = self._console.give(command, seen=seen, **arguments)
@@ -429,8 +454,10 @@ class _Answering:
             self._clear(name)
         elif asked.found is not None:
             self._reconcile(name)
-        elif asked.verify:
-            self._give_on_task("verify_task", name)
+        elif asked.reject:
+            self._give_on_task("reject_task", name, why=asked.reject)
+        elif asked.verify or asked.read:
+            self._verify(task)
         elif asked.take_back:
             self._give_on_task("take_back_task", name, why=asked.take_back)
         elif asked.decline:
@@ -451,6 +478,13 @@ class _Answering:
             self._give_on_task("report_found", name, what=asked.left, place=asked.at)
         else:
             self._give_on_task("clear_line", name)
+
+    def _verify(self, task: Mapping[str, Any]) -> None:
+        asked, name = self._asked, str(task["task"])
+        read = asked.read
+        if not read and asked.room is not None and task["to_read"]:
+            read = read_in(asked.room, task["ask"], by=self._me())
+        self._give_on_task("verify_task", name, read=read)
 
     def _reconcile(self, name: str) -> None:
         asked = self._asked
@@ -515,8 +549,11 @@ class _Answering:
             if task["task"].endswith(DOUBT):
                 self._ask_found(task)
             else:
+                asked.read = [_typed(_first_up(one)) for one in task["to_read"]]
                 asked.verify = _yes("Was it done so?")
-            return asked.verify or asked.found is not None
+                if not asked.verify:
+                    asked.reject = _typed("What is there instead")
+            return asked.verify or bool(asked.reject) or asked.found is not None
         if task["task"].endswith(DOUBT):
             self._ask_found(task)
             return asked.found is not None
@@ -553,6 +590,7 @@ _DID: Final[Mapping[str, str]] = {
     "report_task": "Reported:",
     "answer_task": "Answered:",
     "verify_task": "Verified:",
+    "reject_task": "Rejected:",
     "reconcile": "Signed:",
     "clear_line": "Signed:",
     "carry_away": "Carried away:",
@@ -577,7 +615,11 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
         if names := _options(_owed(task)):
             yield f"  With --found all give what the work shows:{names}."
     elif task["status"] == "reported" or task["work"] == "verify":
-        yield "  Answer with --verify, if you are another person than who did it."
+        if task["to_read"]:
+            yield f"  Read there: {', '.join(task['to_read'])}."
+        read = " --read LABEL" * len(task["to_read"])
+        yield f"  Answer with --verify{read}, if you are another person than who did it."
+        yield "  If it isn't so, say --reject and why: nothing goes on by it."
     elif task["work"] == "do":
         take = "Take it with --take; report" if task["status"] == "offered" else "Report"
         yield f"  {take} it with --done{_options(_owed(task))}."
@@ -612,6 +654,10 @@ def _between(entry: Mapping[str, Any]) -> str:
     if entry.get("choices"):
         return f" ({' or '.join(entry['choices'])})"
     return f" ({entry['lowest']} to {entry['highest']})" if entry.get("lowest") else ""
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _words(name: str) -> str:

@@ -34,6 +34,15 @@ def work_in(room: Path, act: Mapping[str, Any], *, by: str) -> dict[str, str]:
     return cast("dict[str, str]", _asked(room, {"do": "work", "act": act, "by": by})["values"])
 
 
+def read_in(room: Path, act: Mapping[str, Any], *, by: str) -> list[str]:
+    """Read the labels off what a task was done on, as a second person; return them.
+
+    Raises:
+        RoomSilentError: The room gave no answer.
+    """
+    return cast("list[str]", _asked(room, {"do": "read", "act": act, "by": by})["labels"])
+
+
 def scan_in(room: Path, scan: Mapping[str, Any], *, by: str) -> None:
     """Hold what is there before the scanner that awaits it.
 

@@ -8,6 +8,7 @@ refused with the reason, and nothing has happened. Follows design sections 7 and
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,14 +16,26 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
+from chain_of_identity.gate import IdentityGate
 from chain_of_identity.pre_printed import refuse_misread
+from devices.interfaces.hands import AT
 from orchestrator.console.clearing import carried, found, refuse_what_is_left
 from orchestrator.console.orders import misfits, why_unusable
 from orchestrator.console.reports import refuse_report, values_of, values_owed, why_label_taken
+from orchestrator.console.second_looks import (
+    compare,
+    in_question,
+    is_unproven_label,
+    refuse_no_look,
+    things_to_read,
+)
 from orchestrator.console.views import VIEWS
+from orchestrator.engine.control import UnitControl
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.outside_acts import outside_act_seen
+from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
+from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import AnsweredState, AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
     HOST,
@@ -31,17 +44,20 @@ from orchestrator.journal.events import (
     AttemptReconciled,
     BatchMade,
     CommandAnswered,
+    ContainerQuarantined,
     ContainerReceived,
     ContainerReleased,
     DeviationClosed,
     DeviationOpened,
     EquipmentSeen,
+    IdentityRefused,
     LotQuarantined,
     LotReceived,
     Named,
     RecipeSigned,
     RecipeSubmitted,
     Signed,
+    TaskRejected,
     TaskReopened,
     TaskReported,
     TaskTaken,
@@ -63,6 +79,7 @@ from orchestrator.kernel.identifiers import (
     CommandId,
     ContainerId,
     EquipmentId,
+    PlaceId,
     RecipeDigest,
     TaskId,
     UserId,
@@ -154,6 +171,7 @@ class Desk:
             "take_back_task": self._take_back_task,
             "report_task": self._report_task,
             "verify_task": self._verify_task,
+            "reject_task": self._reject_task,
             "answer_task": self._report_task,
             "reconcile": self._reconcile,
             "clear_line": self._clear_line,
@@ -416,8 +434,7 @@ class Desk:
         batch, holds = BatchId(task.batch), self._engine.holds
         for control in holds.controls(batch):
             if task.path.startswith(f"{control.path}/"):
-                with suppress(RefusedError):  # it is held, or ends, already
-                    await holds.command(batch, control, "hold", f"declined to answer: {why}", user)
+                await self._hold(batch, control, f"declined to answer: {why}", user)
 
     def _reportable(self, arguments: dict[str, Any]) -> tuple[TaskId, TaskState]:
         """Return the task that a report is for: of the newest attempt, if it is hand work.
@@ -448,14 +465,133 @@ class Desk:
                 verifier_roles=self._state.people[user].roles,
             )
         changed = task.changed
+        read = [label.strip() for label in _texts(arguments, "read")]
+        refuse_no_look(task, f"verify task {name}", read)
         event = await self._signed(
             user,
             arguments,
-            lambda by: TaskVerified(task=name, by=user, of=changed, signature=by),
+            lambda by: TaskVerified(task=name, by=user, of=changed, read=tuple(read), signature=by),
             "verified",
         )
         self._require_unchanged(name, changed)
-        return await self._core.record_for_host(event, answer=arguments["answer"])
+        await self._refuse_unlike(name, task, read, arguments)
+        seq = await self._core.record_for_host(event, answer=arguments["answer"])
+        if read:
+            await self._engine.alarms.clear(refusal_alarm(task.batch, task.path))
+        return seq
+
+    async def _refuse_unlike(
+        self, name: TaskId, task: TaskState, read: list[str], arguments: dict[str, Any]
+    ) -> None:
+        """Refuse, and record, labels that aren't those of what the work was done on.
+
+        Raises:
+            IdentityRefusedError: They aren't. The task stays unverified.
+        """
+        if not read:
+            return
+        batch = BatchId(task.batch)
+        register = FoldedRegister(self._state, self._core.cell.config)
+        gate = IdentityGate(batch, CoiId(self._state.batches[batch].coi), register)
+        unlike = compare(gate, task, f"verify task {name}", read)
+        if unlike is None:
+            return
+        _, path, number = self._engine.board.place_of(name)
+        thing = things_to_read(task)[0]
+        at = (
+            *task.ask["at"],
+            task.ask["parameters"].get(AT, ""),
+            self._state.containers[thing].place,
+            "hands",
+        )
+        event = IdentityRefused(
+            batch=batch,
+            path=path,
+            word=number,
+            expected=thing,
+            place=PlaceId(next(place for place in at if place)),
+            scanner=None,
+            label_sha256=hashlib.sha256(unlike.label.encode()).hexdigest(),
+            why=unlike.refused.why,
+        )
+        answer = arguments["answer"].model_copy(update={"refused": unlike.refused.as_record()})
+        await record_refusal(
+            self._core,
+            self._engine.alarms,
+            event,
+            unlike.refused,
+            label=unlike.label,
+            answer=answer,
+        )
+        raise unlike.refused
+
+    async def _reject_task(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Let anybody who looked say that it isn't so: nothing goes on by that report."""
+        why = str(arguments["why"]).strip()
+        named = TaskId(str(arguments["task"]))
+        if not why:
+            raise RefusedError(
+                f"reject task {named}", why="it isn't said why", do_next="Say what is there instead"
+            )
+        if is_unproven_label(self._state, named):
+            known = self._state.tasks[named]
+            return await self._doubt_hand_work(named, known, why, user, arguments)
+        name, task = self._task(arguments, "reported", "offered", "taken")
+        if task.status != "reported" and task.work != "verify":
+            raise RefusedError(
+                f"reject task {name}",
+                why="nobody has reported it yet",
+                do_next="If it can't be done, decline it",
+            )
+        if in_question(self._state, task):
+            return await self._doubt_hand_work(name, task, why, user, arguments)
+        reopened = TaskReopened(task=name, by=user, why=why)
+        if task.work != "verify":
+            return await self._core.record_for_host(reopened, answer=arguments["answer"])
+        batch = BatchId(task.batch)
+        deviation = self._deviation(batch, f"{name} can't be verified: {why}", user)
+        seq = await self._core.record(batch, reopened, deviation, answer=arguments["answer"])
+        for control in self._engine.holds.controls(batch):
+            await self._hold(batch, control, f"what {task.path} did is rejected: {why}", user)
+        return seq
+
+    async def _doubt_hand_work(
+        self, name: TaskId, task: TaskState, why: str, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        """Hold hand work as in doubt, and put what it was done on into quarantine."""
+        batch = BatchId(task.batch)
+        rejected = TaskRejected(task=name, by=user, why=why)
+        doubt = self._state.tasks.get(f"{name}{DOUBT}")
+        if doubt is not None and doubt.status not in ("done", "withdrawn"):
+            # two people are asked already
+            return await self._core.record(batch, rejected, answer=arguments["answer"])
+        things = in_question(self._state, task)
+        seq = await self._core.record(
+            batch,
+            rejected,
+            *(
+                ContainerQuarantined(container=one, why=f"{task.ask['work']} was rejected: {why}")
+                for one in things
+            ),
+            answer=arguments["answer"],
+        )
+        for control in self._engine.holds.controls(batch):
+            if task.path.startswith(f"{control.path}/"):
+                await self._hold(batch, control, f"{name} was rejected: {why}", user)
+        await self._engine.alarms.raise_alarm(
+            rejection_alarm(name),
+            tier="block",
+            cause=f"{task.ask['work']} isn't as it was reported: {why}",
+            consequence=f"{', '.join(things)} is in quarantine; the unit procedure is held",
+            action="Leave everything where it is, and call quality assurance; two people say what "
+            "was done, quality releases or discards, then the supervisor restarts",
+            batch=batch,
+        )
+        return seq
+
+    async def _hold(self, batch: BatchId, control: UnitControl, why: str, user: UserId) -> None:
+        with suppress(RefusedError):  # it is held, or ends, already
+            await self._engine.holds.command(batch, control, "hold", why, user)
 
     def _performers(self, task: TaskState) -> set[str]:
         """Return everyone who had a hand in the task's phase, or answered what it asked."""
@@ -516,6 +652,7 @@ class Desk:
             settled.model_copy(update={"signatures": (first, second)}),
             answer=arguments["answer"],
         )
+        await self._engine.alarms.clear(rejection_alarm(command))
         with suppress(ProcessError):  # its next act meets the silent instrument and holds
             await self._see(attempt.equipment, explained_by=command)
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
@@ -797,7 +934,6 @@ class Desk:
 
     async def _open_deviation(self, user: UserId, arguments: dict[str, Any]) -> int:
         batch = BatchId(str(arguments["batch"]))
-        number = len(self._state.deviations) + 1
         limit = str(arguments.get("limit", ""))
         running = self._state.limits.get(limit)
         if limit and (running is None or running.batch != batch):
@@ -808,15 +944,16 @@ class Desk:
             )
         return await self._core.record(
             batch,
-            DeviationOpened(
-                deviation=f"D-{number:04d}",
-                batch=batch,
-                path=None,
-                text=str(arguments["text"]),
-                limit=limit,
-                by=user,
-            ),
+            self._deviation(batch, str(arguments["text"]), user, limit),
             answer=arguments["answer"],
+        )
+
+    def _deviation(
+        self, batch: BatchId, text: str, user: UserId, limit: str = ""
+    ) -> DeviationOpened:
+        number = len(self._state.deviations) + 1
+        return DeviationOpened(
+            deviation=f"D-{number:04d}", batch=batch, path=None, text=text, limit=limit, by=user
         )
 
     async def _close_deviation(self, user: UserId, arguments: dict[str, Any]) -> int:
@@ -1015,6 +1152,21 @@ def _as_answered(answer: AnsweredState, command: Command) -> Given:
     if answer.refused:
         raise error_from_record(answer.refused)
     return Given(seq=answer.seq)
+
+
+def _texts(arguments: Mapping[str, Any], name: str) -> list[str]:
+    """Return a list of texts that a command may hold.
+
+    Raises:
+        ValueError: It isn't one.
+    """
+    given: object = arguments.get(name, [])
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{name}: it must be a list of texts")
+    texts = cast("list[object]", given)
+    if not all(isinstance(one, str) for one in texts):
+        raise ValueError(f"{name}: it must be a list of texts")
+    return cast("list[str]", texts)
 
 
 def _by(user: UserId, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any, Final, cast
 
 from orchestrator.console.clearing import left, waits_for_its_batch
 from orchestrator.console.orders import order_view, why_unusable
+from orchestrator.console.reports import LABEL
+from orchestrator.console.second_looks import labels_to_read
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import state_of_parent
-from orchestrator.engine.state import BatchState, HostState, TaskState
+from orchestrator.engine.state import AwaitedScan, BatchState, HostState, TaskState
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 from orchestrator.kernel.quantities import Volume
 
@@ -35,6 +37,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "recalled": task.recalled,
                 "reported_by": task.reported_by,
                 "reported": _reported(state, name, task),
+                "to_read": labels_to_read(task),
                 "due": None if task.due is None else str(task.due),
                 "things": _things(state, task),
                 "left": left(engine, name, task),
@@ -53,6 +56,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "stands_at": _stands_at(state, scan.container),
                 "scanner": scan.scanner,
                 "since": str(scan.since),
+                **_of_two(state, scan),
             }
             for scan in state.scans.values()
         ],
@@ -66,6 +70,19 @@ def _things(state: HostState, task: TaskState) -> dict[str, str]:
     things: list[str] = [*task.ask.get("containers", ()), task.ask.get("kit") or ""]
     named = {one: _name(state, task.batch, one) for one in things}
     return {one: name for one, name in named.items() if name}
+
+
+def _of_two(state: HostState, scan: AwaitedScan) -> dict[str, str]:
+    """Return which of two labels is to be read now, and the labelling that they are to prove."""
+    container = state.containers[scan.container]
+    if not scan.which:
+        return {"which": ""}
+    return {
+        "which": scan.which,
+        "label": container.label,
+        "beside": container.beside,
+        "labelling": container.beside_task,
+    }
 
 
 def _name(state: HostState, batch: str, thing: str) -> str:
@@ -86,7 +103,8 @@ def _stands_at(state: HostState, container: str) -> str:
 def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:
     """Return what was reported, by a person or of a phase, for another person to verify.
 
-    Of an act in doubt the second one isn't told, and looks with their own eyes.
+    Of an act in doubt, and of a label that was stuck on, the second one isn't told what the
+    first one saw, and looks with their own eyes.
     """
     if name.endswith("/doubt"):
         return {}
@@ -94,7 +112,8 @@ def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:
         phase = state.batches[task.batch].phases.get(task.path)
         return {} if phase is None else dict(phase.report)
     choice = {"choice": task.choice} if task.choice else {}
-    return {**choice, **task.values} if task.status == "reported" else {}
+    shown = {entry: value for entry, value in task.values.items() if entry != LABEL}
+    return {**choice, **shown} if task.status == "reported" else {}
 
 
 def batches(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from orchestrator.engine.materials import (
     apply_effect,
     bind_kit_positions,
     bind_label,
+    label_shown_beside,
 )
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
@@ -464,7 +465,7 @@ def _seen(state: HostState, at: Recorded[Any], event: ev.Seen) -> None:
 
 def _scan_awaited(state: HostState, at: Recorded[Any], event: ev.ScanAwaited) -> None:
     state.scans[_place_in_run(event.batch, event.path)] = AwaitedScan(
-        event.batch, event.path, event.container, event.place, event.scanner, at.at
+        event.batch, event.path, event.container, event.place, event.scanner, at.at, event.which
     )
 
 
@@ -488,6 +489,8 @@ def _identity_proven(state: HostState, at: Recorded[Any], event: ev.IdentityProv
         container = state.containers[event.container]
         container.proven_seq = at.seq
         container.breaks.pop(Break.MOVED_UNSCANNED, None)
+        if event.read_first:
+            label_shown_beside(state, event.container, event.label)
 
 
 def _wait_started(state: HostState, at: Recorded[Any], event: ev.WaitStarted) -> None:
@@ -572,6 +575,14 @@ def _task_reopened(state: HostState, at: Recorded[Any], event: ev.TaskReopened) 
     task.taken_by = task.reported_by = task.choice = ""
     task.values = {}
     task.signature = None
+
+
+def _task_rejected(state: HostState, at: Recorded[Any], event: ev.TaskRejected) -> None:
+    """Note that hand work isn't as reported; the label of its report stays taken."""
+    task = state.tasks[event.task]
+    task.changed = at.seq
+    task.rejected = f"{event.why}, says {event.by}"
+    task.status = "done"
 
 
 def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> None:
@@ -777,6 +788,7 @@ _STEPS: Final = cast(
         "task_reported": _task_reported,
         "task_verified": _task_verified,
         "task_reopened": _task_reopened,
+        "task_rejected": _task_rejected,
         "task_withdrawn": _task_withdrawn,
         "task_recalled": _task_recalled,
         "task_taken_back": _task_taken_back,

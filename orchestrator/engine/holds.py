@@ -23,6 +23,7 @@ from orchestrator.journal.events import (
     StateChanged,
     TaskOffered,
     TaskRecalled,
+    TaskReopened,
     TaskReported,
     TaskWithdrawn,
 )
@@ -408,6 +409,7 @@ class Holds:
         if not (
             (isinstance(event, TaskOffered) and event.work == "do")
             or (isinstance(event, TaskReported) and event.declined)
+            or isinstance(event, TaskReopened)
         ):
             return
         task = self._core.state.tasks[event.task]

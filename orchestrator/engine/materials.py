@@ -218,12 +218,20 @@ def _labelled(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
     del at
-    name = act["containers"][0]
+    name = act["containers"][0]  # the label that it had stays its own until both were scanned
     label = attempt.detail.get("label", "")
     if not label:
         _quarantine(state, name, "nobody reported which label was stuck on it")
     elif bind_label(state, label, name):
-        state.containers[name].label = label
+        state.containers[name].beside = label
+        state.containers[name].beside_task = str(attempt.command)
+
+
+def label_shown_beside(state: HostState, container: str, label: str) -> None:
+    """Let a label count that was scanned together with the one which the container had."""
+    known = state.containers[container]
+    known.label = label
+    known.beside = known.beside_task = ""
 
 
 _Apply = Callable[[HostState, dict[str, Any], AttemptState, Recorded[Any]], None]

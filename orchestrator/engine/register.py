@@ -19,7 +19,7 @@ class FoldedRegister:
     def container_labelled(self, label: str) -> ContainerId | None:
         found = self._state.labels.get(label)
         if found is None or self._state.containers[found].label != label:
-            return None  # another label was stuck over it: this one proves nothing any more
+            return None  # it isn't shown to be on yet, or another one counts by now
         return ContainerId(found)
 
     def coi_of_container(self, container: ContainerId) -> CoiId | None:

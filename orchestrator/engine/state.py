@@ -141,6 +141,10 @@ class ContainerState:
     kit: str = ""
     port: str = ""
     quarantined: str = ""
+    beside: str = ""
+    """A label that was stuck on and reported; it counts once it was scanned with ``label``."""
+    beside_task: str = ""
+    """The hand work that stuck it on."""
     opened_at: Instant | None = None
     proven_seq: int = 0
     breaks: dict[str, int] = field(default_factory=dict)
@@ -189,6 +193,8 @@ class TaskState:
     values: Texts = field(default_factory=dict)
     choice: str = ""
     signature: dict[str, Any] | None = None
+    rejected: str = ""
+    """Why somebody said that hand work isn't as it was reported; empty if nobody did."""
     recalled: str = ""
     """Why the person who has it is asked whether it was done; empty while nobody asks."""
     taken_back: str = ""
@@ -300,6 +306,7 @@ class AwaitedScan:
     place: str
     scanner: str
     since: Instant
+    which: str = ""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from orchestrator.engine.state import AttemptState, TaskState, WordState
 from orchestrator.journal.events import TaskOffered
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.quantities import Duration
-from orchestrator.kernel.tasks import NOT_DONE, Answer
+from orchestrator.kernel.tasks import NOT_DONE, REJECTED, Answer
 
 
 class Board:
@@ -46,6 +46,10 @@ class Board:
         done = tasks[task]
         if done.status == "withdrawn":
             return None
+        if done.rejected:
+            return Answer(
+                values={"why": done.rejected}, choice=REJECTED, by=UserId(done.reported_by)
+            )
         return Answer(
             values=done.values,
             choice=done.choice,

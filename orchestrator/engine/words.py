@@ -13,18 +13,18 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
-from devices.interfaces.scanning import Identify, LabelRead
+from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.limits import UTC_ERROR
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.recognition import ExchangedError
+from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import AttemptState, PhaseRecord, WordState
 from orchestrator.journal.events import (
-    ContainerQuarantined,
     IdentityProven,
     IdentityRefused,
     ScanAwaited,
@@ -68,6 +68,9 @@ T = TypeVar("T")
 LOOK_AGAIN_AFTER = 10 * second
 """How long after an empty look a fixed scanner looks again."""
 
+BOTH_WITHIN = 2 * minute
+"""Set by site: so soon after a container's label the new one beside it must be read."""
+
 SCAN_WITHIN = 30 * minute
 """Set by site: a scan that is awaited longer raises an alarm."""
 
@@ -108,7 +111,7 @@ class PhaseRun:
         return effect
 
     @overload
-    async def see(self, reading: Identify) -> ProvenContainer: ...
+    async def see(self, reading: Identify | IdentifyByBoth) -> ProvenContainer: ...
     @overload
     async def see(self, reading: Reading) -> str: ...
     async def see(self, reading: Reading) -> str | ProvenContainer:
@@ -117,12 +120,12 @@ class PhaseRun:
         word = self._record.words.get(number)
         if word is not None and word.answer is not None:
             self._answered(number)
-            if isinstance(reading, Identify):
+            if isinstance(reading, Identify | IdentifyByBoth):
                 return self._proof_on_record(reading, word.answer)
             return str(word.answer["value"])
         await self.safe_point()
-        if isinstance(reading, Identify):
-            proof = await self._identify(number, reading, reading.carried_suffices)
+        if isinstance(reading, Identify | IdentifyByBoth):
+            proof = await self._identify(number, reading)
             self._answered(number)
             return proof
         unit = self._unit(reading.unit)
@@ -408,7 +411,9 @@ class PhaseRun:
 
     # identity -------------------------------------------------------------------------------
 
-    def _proof_on_record(self, reading: Identify, answer: dict[str, Any]) -> ProvenContainer:
+    def _proof_on_record(
+        self, reading: Identify | IdentifyByBoth, answer: dict[str, Any]
+    ) -> ProvenContainer:
         rests_on = str(answer["rests_on"])
         since = (
             int(rests_on.removeprefix("carried from "))
@@ -423,10 +428,12 @@ class PhaseRun:
             since=since,
         )
 
-    async def _identify(
-        self, number: int, reading: Identify, carried_suffices: bool
-    ) -> ProvenContainer:
-        if carried_suffices and not self._is_seen_by_itself(reading):
+    async def _identify(self, number: int, reading: Identify | IdentifyByBoth) -> ProvenContainer:
+        if (
+            isinstance(reading, Identify)
+            and reading.carried_suffices
+            and not self._is_seen_by_itself(reading)
+        ):
             carried = self._carried(reading)
             if carried is not None:
                 return await self._record_proof(number, reading, carried, None, "")
@@ -456,7 +463,9 @@ class PhaseRun:
         except IdentityRefusedError:
             return None
 
-    async def _scan(self, number: int | None, reading: Identify) -> ProvenContainer:
+    async def _scan(
+        self, number: int | None, reading: Identify | IdentifyByBoth
+    ) -> ProvenContainer:
         """Wait for a scan; whoever else waits for the same scanner has its turn after.
 
         Who is held meanwhile gives its turn away, and is asked for the scan again.
@@ -481,58 +490,108 @@ class PhaseRun:
             late.cancel()
 
     async def _scan_in_turn(
-        self, number: int | None, reading: Identify, scanner: EquipmentId
+        self, number: int | None, reading: Identify | IdentifyByBoth, scanner: EquipmentId
     ) -> ProvenContainer:
         if self.control.waits:
             raise _HeldError
         at = self._word if number is None else number
-        await self._core.record(
-            self.batch,
-            ScanAwaited(
-                batch=self.batch,
-                path=self.path,
-                word=at,
-                container=reading.container,
-                place=reading.place,
-                scanner=scanner,
-            ),
-        )
+        first = "old" if isinstance(reading, IdentifyByBoth) else ""
+        await self._await_scan(at, reading, scanner, first)
         last_refused = ""
         while True:
             label = await self._unless_held(self._label(scanner, reading))
             scan = ContainerScan(label, reading.place, scanner)
+            read_first = ""
             try:
                 proof = self._gate.verify(scan, expected=reading.container, path=self.path, seq=0)
+                if isinstance(reading, IdentifyByBoth):
+                    beside = await self._label_beside(at, reading, scanner, label)
+                    if beside is None:
+                        await self._await_scan(at, reading, scanner, first)
+                        continue
+                    own, scan = scan, ContainerScan(beside, reading.place, scanner)
+                    self._gate.verify_beside(
+                        own, scan, expected=reading.container, label=reading.label
+                    )
+                    read_first = own.label
             except IdentityRefusedError as refused:
                 if scan.label != last_refused:
                     await self._refused(at, reading, scan, refused)
                 last_refused = scan.label
                 await self._core.sleep(LOOK_AGAIN_AFTER)
+                if scan.label != label:
+                    await self._await_scan(at, reading, scanner, first)
                 continue
-            return await self._record_proof(number, reading, proof, scanner, label)
+            return await self._record_proof(number, reading, proof, scanner, scan.label, read_first)
+
+    async def _await_scan(
+        self,
+        number: int,
+        reading: Identify | IdentifyByBoth,
+        scanner: EquipmentId,
+        which: Literal["", "old", "new"],
+    ) -> None:
+        await self._core.record(
+            self.batch,
+            ScanAwaited(
+                batch=self.batch,
+                path=self.path,
+                word=number,
+                container=reading.container,
+                place=reading.place,
+                scanner=scanner,
+                which=which,
+            ),
+        )
+
+    async def _label_beside(
+        self, number: int, reading: IdentifyByBoth, scanner: EquipmentId, own: str
+    ) -> str | None:
+        """Return the label that is read next but ``own``; None if none is within the time.
+
+        A person whose scanner beeped twice has read the same label again.
+        """
+        await self._await_scan(number, reading, scanner, "new")
+        bound = asyncio.timeout(BOTH_WITHIN.base / 1000)
+        try:
+            async with bound:
+                while True:
+                    label = await self._unless_held(self._label(scanner, reading))
+                    if label != own:
+                        return label
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            return None
 
     def _refusal(self) -> str:
-        """Return the name of the alarm that the gate refused what was scanned here."""
-        return f"identity {self.batch}/{self.path}"
+        return refusal_alarm(self.batch, self.path)
 
     def _late_scan(self) -> str:
         return f"late scan {self.batch}/{self.path}"
 
-    async def _scan_is_late(self, reading: Identify, scanner: EquipmentId) -> None:
+    async def _scan_is_late(self, reading: Identify | IdentifyByBoth, scanner: EquipmentId) -> None:
         cause = f"{reading.container} wasn't scanned at {reading.place} within {SCAN_WITHIN}"
         for one in self._core.state.scans.values():
             if one.scanner == scanner and (one.batch, one.path) != (self.batch, self.path):
                 cause += f"; {scanner} is kept for {one.container} of batch {one.batch}"
+        if isinstance(reading, IdentifyByBoth):
+            action = (
+                f"Scan both labels of {reading.container} at {reading.place}, the one it had "
+                "first; if the new one isn't on it, reject the labelling and call quality assurance"
+            )
+        else:
+            action = f"Scan {reading.container} at {reading.place}, or stop the unit procedure"
         await self._engine.alarms.raise_alarm(
             self._late_scan(),
             tier="alarm",
             cause=cause,
             consequence="Nothing has moved; the step waits for the scan",
-            action=f"Scan {reading.container} at {reading.place}, or stop the unit procedure",
+            action=action,
             batch=self.batch,
         )
 
-    async def _label(self, scanner: EquipmentId, reading: Identify) -> str:
+    async def _label(self, scanner: EquipmentId, reading: Identify | IdentifyByBoth) -> str:
         driver = self._core.drivers[scanner]
         while True:
             try:
@@ -545,11 +604,13 @@ class PhaseRun:
     async def _record_proof(
         self,
         number: int | None,
-        reading: Identify,
+        reading: Identify | IdentifyByBoth,
         proof: ProvenContainer,
         scanner: EquipmentId | None,
         label: str,
+        read_first: str = "",
     ) -> ProvenContainer:
+        labelling = self._core.state.containers[reading.container].beside_task
         seq = await self._core.record(
             self.batch,
             IdentityProven(
@@ -562,11 +623,14 @@ class PhaseRun:
                 scanner=scanner,
                 label=label,
                 rests_on=proof.rests_on,
+                read_first=read_first,
             ),
         )
         if scanner is not None:
             await self._engine.alarms.clear(self._refusal())
             await self._engine.alarms.clear(self._late_scan())
+        if read_first:
+            await self._engine.alarms.clear(rejection_alarm(labelling))
         return self._gate.recall(
             reading.container,
             place=reading.place,
@@ -578,13 +642,13 @@ class PhaseRun:
     async def _refused(
         self,
         number: int,
-        reading: Identify,
+        reading: Identify | IdentifyByBoth,
         scan: ContainerScan,
         refused: IdentityRefusedError,
     ) -> None:
-        found = self._core.state.labels.get(scan.label)
-        await self._core.record(
-            self.batch,
+        await record_refusal(
+            self._core,
+            self._engine.alarms,
             IdentityRefused(
                 batch=self.batch,
                 path=self.path,
@@ -595,32 +659,21 @@ class PhaseRun:
                 label_sha256=hashlib.sha256(scan.label.encode()).hexdigest(),
                 why=refused.why,
             ),
-        )
-        foreign = self._core.state.containers.get(found or "")
-        if found is not None and foreign is not None and foreign.coi not in ("", self._state.coi):
-            await self._core.record_for_host(
-                ContainerQuarantined(
-                    container=ContainerId(found),
-                    why=f"it was brought to {reading.place} where another patient's was expected",
-                )
-            )
-        await self._engine.alarms.raise_alarm(
-            self._refusal(),
-            tier="block",
-            cause=str(refused),
-            consequence="Nothing has moved; the step waits for the right container",
-            action=refused.do_next,
-            batch=self.batch,
+            refused,
+            label=scan.label,
         )
 
-    def _scanner(self, reading: Identify) -> EquipmentId:
-        """Return the scanner that sees the place, else the unit's or the cell's hand scanner."""
+    def _scanner(self, reading: Identify | IdentifyByBoth) -> EquipmentId:
+        """Return the scanner that sees the place, else the unit's or the cell's hand scanner.
+
+        A fixed one sees a thing as it stands; two labels are shown to one in the hand.
+        """
         config = self._core.cell.config
         unit = config.by_unit.get(self._unit(reading.unit))
         scanners = [one for one in config.modules if one.capability == "scanning"]
         own = [] if unit is None else [one for one in unit.modules if one in scanners]
         for module in (*own, *scanners):
-            if reading.place in module.covers:
+            if isinstance(reading, Identify) and reading.place in module.covers:
                 return module.equipment
         for module in (*own, *scanners):
             if not module.covers:

@@ -560,10 +560,20 @@ class ScanAwaited(Frozen):
     container: ContainerId
     place: PlaceId
     scanner: EquipmentId
+    which: Literal["", "old", "new"] = Field(
+        default="",
+        description="Of two labels that are read one after the other. ``new`` says that the old "
+        "one was read just now",
+    )
 
 
 class IdentityProven(Frozen):
-    """The gate made a proof. ``rests_on`` is ``scanned`` or ``carried from <seq>``."""
+    """The gate made a proof. ``rests_on`` is ``scanned`` or ``carried from <seq>``.
+
+    With ``read_first``, two labels were read by one scanner, that one and then ``label``, which
+    counts from now on. It is evidence that somebody had both before it, not that they are on
+    one thing: that is what a second person looked at.
+    """
 
     kind: Literal["identity_proven"] = "identity_proven"
     batch: BatchId
@@ -575,6 +585,7 @@ class IdentityProven(Frozen):
     scanner: EquipmentId | None
     label: str
     rests_on: str
+    read_first: str = ""
 
 
 class IdentityRefused(Frozen):
@@ -657,11 +668,12 @@ class TaskReported(Frozen):
 
 
 class TaskVerified(Frozen):
-    """Another person verified it."""
+    """Another person verified it, by the labels that they read off what it was done on."""
 
     kind: Literal["task_verified"] = "task_verified"
     task: TaskId
     by: UserId
+    read: tuple[str, ...] = ()
     of: int = Field(default=0, description="The event after which it was verified: its newest")
     signature: Signed | None = Field(
         default=None, description="None where what it settles bears the signature"
@@ -677,6 +689,15 @@ class TaskReopened(Frozen):
     by: UserId
     why: str
     request: str = Field(default="", description=_REQUEST)
+
+
+class TaskRejected(Frozen):
+    """Hand work isn't as it was reported: what was done is in doubt."""
+
+    kind: Literal["task_rejected"] = "task_rejected"
+    task: TaskId
+    by: UserId
+    why: str
 
 
 class TaskWithdrawn(Frozen):
@@ -880,6 +901,7 @@ AnyEvent = Annotated[
     | TaskReported
     | TaskVerified
     | TaskReopened
+    | TaskRejected
     | TaskWithdrawn
     | TaskRecalled
     | TaskTakenBack

@@ -20,6 +20,9 @@ from orchestrator.kernel.quantities import Duration
 NOT_DONE: Final = "not done"
 """The choice that reports hand work as not done at all; the value ``why`` says why."""
 
+REJECTED: Final = "rejected"
+"""The choice by which hand work is settled that somebody says isn't as it was reported."""
+
 
 class TaskKind(StrEnum):
     """What a task asks for."""

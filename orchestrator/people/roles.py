@@ -50,6 +50,7 @@ MAY: Final[Mapping[str, frozenset[Role]]] = {
     "take_back_task": frozenset({R.SUPERVISOR}),
     "report_task": _BENCH_AND_VERIFIER,
     "verify_task": frozenset({R.VERIFIER, R.SUPERVISOR}),
+    "reject_task": _BENCH_AND_VERIFIER | _QUALITY,
     "answer_task": _BENCH_AND_VERIFIER | _QUALITY,
     "reconcile": _BENCH_AND_VERIFIER,
     "clear_line": _BENCH_AND_VERIFIER,

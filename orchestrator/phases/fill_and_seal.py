@@ -1,4 +1,4 @@
-"""Fill final bags one by one; each is labelled and scanned back before it is sealed off."""
+"""Fill final bags one by one; each is labelled, and proven so, before it is sealed off."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ _HANDS_TAKE = between(4 * minute, 60 * minute)
 
 
 class FillAndSeal(PhaseModel):
-    """Fill each of ``bags`` at its port with ``volume``; label, scan back and seal each.
+    """Fill each of ``bags`` at its port with ``volume``; label, scan and seal each.
 
-    The final label goes on while the bag still hangs at its proven port, so that no bag
-    without its label ever lies loose. Labelling and sealing are seen by a second person.
+    The final label goes on while the bag still hangs at its proven port, beside the label
+    that it has, so that no bag without its label ever lies loose. A second person reads both
+    off it, then both are scanned there; a second person also sees the sealing.
 
     Effect: moves cells and parts the bags, irreversibly. Interrupted: the pump goes on with
     the rest; hand work is HELD for its report.
@@ -83,8 +84,9 @@ class FillAndSeal(PhaseModel):
     def sentence(self) -> str:
         return (
             f"Fill {', '.join(self.bags)} with {{volume}} each from the {self.source} at "
-            f"{self.flow}; label each with its final label now, scan it back, and seal it off; "
-            "a second person verifies."
+            f"{self.flow}; stick the final label beside the one that is on it; a second person "
+            "reads both labels off it; scan both, one after the other, and seal it off; a second "
+            "person verifies."
         )
 
     async def run(self, outside: Outside) -> Report:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from chain_of_identity.gate import ProvenContainer
-from devices.interfaces.hands import Handwork
-from devices.interfaces.scanning import Identify
+from devices.interfaces.hands import AT, Handwork
+from devices.interfaces.scanning import IdentifyByBoth
 from orchestrator.kernel.errors import ResultOutOfRangeError
-from orchestrator.kernel.identifiers import ContainerId, PlaceId
+from orchestrator.kernel.identifiers import ContainerId, LabelText, PlaceId
 from orchestrator.phases.handwork import by_hand
 from orchestrator.phases.outside import Outside
 
@@ -19,22 +19,26 @@ async def apply_label(
     *,
     proven: tuple[ProvenContainer, ...],
 ) -> tuple[str, ProvenContainer]:
-    """Return the label that was stuck on ``container``, and the proof of a scan of it.
+    """Return the label that was stuck on ``container``, and the proof of scans of it.
 
-    The label is the next one of a roll: nobody knows it before it is reported. A second
-    person sees it put on. ``proven`` shows the container at ``at``, by the label before.
+    The label is the next one of a roll: nobody knows it before it is reported, so it says
+    nothing of the container until it has been shown together with the one that does. It is
+    stuck beside that one. A second person reads both off the container; then both are
+    scanned there, one after the other. ``proven`` shows the container at ``at``, by the
+    label before, which is the container's until then.
     """
     applied = await by_hand(
         outside,
         unit,
         Handwork.APPLY_LABEL,
-        f"Stick the next label of the roll over the one on {container}, at {at}; report its text",
+        f"Stick the next label of the roll beside the one on {container}, at {at}, so that both "
+        "can be read; report the new one's text",
         proven=proven,
         containers=(container,),
+        parameters={AT: at},
         report=("label",),
         second_person=True,
     )
-    labelled = await outside.see(Identify(unit=unit, container=container, place=at))
     label = applied.detail.get("label", "")
     if not label:
         raise ResultOutOfRangeError(
@@ -42,4 +46,5 @@ async def apply_label(
             why="the record doesn't say which label was stuck on",
             do_next="Put it aside and call quality assurance; nothing is done with it unlabelled",
         )
-    return label, labelled
+    both = IdentifyByBoth(unit=unit, container=container, place=at, label=LabelText(label))
+    return label, await outside.see(both)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Protocol, overload
 
 from chain_of_identity.gate import ProvenContainer
-from devices.interfaces.scanning import Identify
+from devices.interfaces.scanning import Identify, IdentifyByBoth
 from orchestrator.kernel.acts import Act, Effect, Reading
 from orchestrator.kernel.conditions import Condition
 from orchestrator.kernel.identifiers import ContainerId, KitId, PlaceId
@@ -47,7 +47,7 @@ class Outside(Protocol):
         ...
 
     @overload
-    async def see(self, reading: Identify) -> ProvenContainer: ...
+    async def see(self, reading: Identify | IdentifyByBoth) -> ProvenContainer: ...
     @overload
     async def see(self, reading: Reading) -> str: ...
     async def see(self, reading: Reading) -> str | ProvenContainer:

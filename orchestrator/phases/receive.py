@@ -1,4 +1,4 @@
-"""Take in what came by courier: scan it, put it at its place, label it, scan it back."""
+"""Take in what came by courier: scan it, put it at its place, label it, scan both labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _THINKABLE = between(0 * mL, 10_000 * mL)
 
 
 class Receive(PhaseModel):
-    """Scan ``container``, have it put at ``at``, scan it there; label it, and scan it back.
+    """Scan ``container``, have it put at ``at``, scan it there; label it, scan both labels.
 
     It comes with the label of where it was collected, and goes on with a pre-printed one of
-    this site, which a second person sees put on. A volume outside the ordered range is
-    decided upon by two people.
+    this site, which is stuck beside that one; a second person reads both off it. A volume
+    outside the ordered range is decided upon by two people.
 
     Effect: hands move and label it. Interrupted: the hand work is HELD for its report.
     """
@@ -49,8 +49,9 @@ class Receive(PhaseModel):
     def sentence(self) -> str:
         return (
             f"Receive the {self.container} at the {self.at}: scan it, state its volume "
-            f"({self.volume}), and scan it there; label it and scan it back; a second person "
-            "verifies the label."
+            f"({self.volume}), and scan it there; stick a label of this site beside the one "
+            "that it came with; a second person reads both labels off it; scan both, one after the "
+            "other."
         )
 
     async def run(self, outside: Outside) -> Report:

@@ -1299,7 +1299,7 @@ class TransferStation(Unit):
         flow: Flow,
         longest_hold: Duration | None = None,
     ) -> Part:
-        """Fill each joined bag with a volume; hands seal it off, label it and scan it back."""
+        """Fill each joined bag with a volume; hands seal it off, label it beside its own label."""
         writer = self._writer
         for bag in bags:
             writer.passes(source, bag)

@@ -486,6 +486,8 @@ class _Paper:
         people = [("performed", one.performed_by, one.performed_at)]
         people.append(("verified", one.verified_by, one.verified_at))
         parts += [f"{did} by {self._who(by)} {_clock(at)}" for did, by, at in people if by]
+        if one.verified_read:
+            parts.append(f"the verifier read {', '.join(one.verified_read)}")
         detail = {
             name: text
             for name, text in one.detail.items()
@@ -826,7 +828,10 @@ def _identity(one: IdentityEntry | IdentityRefusedEntry) -> str:
             f"identity REFUSED: {one.expected} expected at {one.place} "
             f"({one.scanner or 'no scanner'}): {one.why}"
         )
-    how = f"scanned by {one.scanner}, label {one.label}" if one.scanner else one.rests_on
+    labels = f"label {one.label}"
+    if one.read_first:
+        labels = f"labels {one.read_first}, then {one.label}"
+    how = f"scanned by {one.scanner}, {labels}" if one.scanner else one.rests_on
     return f"identity: {one.container} at {one.place}: {how}"
 
 

@@ -186,6 +186,7 @@ class Procedure:
                         label=event.label,
                         scanner=event.scanner or "",
                         rests_on=event.rests_on,
+                        read_first=event.read_first,
                     )
                 case ev.IdentityRefused():
                     yield IdentityRefusedEntry(
@@ -275,6 +276,7 @@ class Procedure:
             performed_at=None if report is None else report.at,
             verified_by=_by(verified),
             verified_at=None if verified is None else verified.at,
+            verified_read=() if verified is None else verified.event.read,
         )
 
     def _decision(self, one: At) -> DecisionEntry:

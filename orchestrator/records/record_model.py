@@ -120,6 +120,9 @@ class IdentityEntry(Frozen):
     label: str
     scanner: str
     rests_on: str
+    read_first: str = Field(
+        default="", description="The label that the same scanner read just before"
+    )
 
 
 class IdentityRefusedEntry(Frozen):
@@ -159,6 +162,9 @@ class AttemptEntry(Frozen):
     performed_at: Instant | None
     verified_by: str
     verified_at: Instant | None
+    verified_read: tuple[str, ...] = Field(
+        default=(), description="The labels that the verifier read there"
+    )
 
 
 class ActEntry(Frozen):

@@ -28,6 +28,7 @@ from tests.simulation.two_patients import (
     contacts,
     is_of_the_kit,
     lets_cells_pass,
+    nothing_unlike,
     recipe_of,
     run_case,
     without_the_checks,
@@ -111,6 +112,35 @@ def test_a_slip_that_nobody_makes_fails_its_case(
     found = run_case(case, tmp_path)
     assert found.step_ended
     assert any("no effect" in one for one in wrongly_accepted(case, found))
+
+
+LABELLED_ACROSS = [
+    pytest.param(one, id=str(one))
+    for protocol in PROTOCOLS
+    for one in cases(protocol)
+    if one.slip == "mislabels, scanned across"
+]
+
+
+@pytest.mark.parametrize("case", LABELLED_ACROSS)
+def test_without_the_second_look_the_other_patients_bag_has_our_label(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.console.desk.compare", nothing_unlike)
+    found = run_case(case, tmp_path)
+    assert found.step_ended
+    assert found.taken_for_ours, "two scans can't tell whether both labels are on one bag"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_labelling_of_a_procedure_is_a_case(protocol: str) -> None:
+    labelled = {one.path for one in cases(protocol) if one.slip == "mislabels"}
+    kinds = {
+        step.phase.kind.partition("/")[0]
+        for path, step in recipe_of(protocol).steps()
+        if path in labelled
+    }
+    assert kinds == {"receive", "fill_and_seal"}
 
 
 def test_without_the_rinse_the_first_dose_pushes_cells_through_a_wrong_joint(

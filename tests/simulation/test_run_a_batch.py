@@ -265,9 +265,14 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
             says="it has changed since the view that this rests on")  # fmt: skip
     commands.printed("answer", "01-receive#4")
     commands.wrong.add("sam")
-    refused(commands, 1, "answer", "01-receive#4", "--verify", says="they don't belong together")
+    refused(commands, 1, "answer", "01-receive#4", "--verify", "--room", "room",
+            says="they don't belong together")  # fmt: skip
     commands.wrong.clear()
-    commands.printed("answer", "01-receive#4", "--verify")
+    refused(commands, 1, "answer", "01-receive#4", "--verify", "--as", "sam",
+            says="it isn't said which labels are there")  # fmt: skip
+    refused(commands, 1, "answer", "01-receive#4", "--verify", "--read", label,
+            says="not all of these were read there")  # fmt: skip
+    commands.printed("answer", "01-receive#4", "--verify", "--room", "room")
     assert commands.status == 0
     _until(commands, *scan)
     refused(commands, 1, "answer", "B-001", "--command", "stop", "--as", "sam", "--seen", "-1",

@@ -37,6 +37,7 @@ from orchestrator.kernel.quantities import Volume, minute, mL
 from orchestrator.phases.connect import Connect
 from orchestrator.phases.disconnect import Disconnect
 from orchestrator.phases.feed import Feed
+from orchestrator.phases.fill_and_seal import FillAndSeal
 from orchestrator.phases.grade_confluence import GradeConfluence
 from orchestrator.phases.install_kit import InstallKit
 from orchestrator.phases.load import Load
@@ -82,6 +83,9 @@ Slip = Literal[
     "wrong port",
     "wrong port, taken",
     "wrong port, cells in line",
+    "mislabels",
+    "mislabels, nodded",
+    "mislabels, scanned across",
 ]
 """What goes wrong at a contact.
 
@@ -98,6 +102,12 @@ wrong port, taken
             (c) the same, and at its own port hangs the other patient's
 wrong port, cells in line
             the same where the step before has drawn cells into the kit's tubing
+mislabels   (d) the new label is stuck on the other patient's thing, which lies there too
+mislabels, nodded
+            (d) the same, and the second person reads the known label off ours, the new one off
+                theirs
+mislabels, scanned across
+            (d) the same, and so does who scans the two
 """
 
 CHECKED_AFTER: Final = (
@@ -155,6 +165,11 @@ class Found:
     handled: list[str] = field(default_factory=list[str])
     """What was done to the other patient's material."""
     told: list[str] = field(default_factory=list[str])
+    mislabelled: list[str] = field(default_factory=list[str])
+    """Labels of our work that are on the other patient's things."""
+    taken_for_ours: list[str] = field(default_factory=list[str])
+    """Those of them by which the record knows a container of ours."""
+    quarantined: bool = False
 
 
 @cache
@@ -199,6 +214,10 @@ def cases(protocol: str) -> Iterator[Case]:
         yield Case(protocol, path, thing, "brings")
         if _is_handled(step, thing):
             yield Case(protocol, path, thing, "joins")
+        if is_labelled(protocol, path, thing):
+            yield Case(protocol, path, thing, "mislabels")
+            yield Case(protocol, path, thing, "mislabels, nodded")
+            yield Case(protocol, path, thing, "mislabels, scanned across")
         if joins:
             yield Case(protocol, path, thing, "wrong port, seen")
             yield Case(protocol, path, thing, "wrong port")
@@ -213,6 +232,15 @@ def _is_handled(step: Step, thing: str) -> bool:
         one.container == thing and (one.how in HANDLED or (one.how in POURED and not one.at_port))
         for one in step.phase.claims().touches
     )
+
+
+def is_labelled(protocol: str, path: str, thing: str) -> bool:
+    """Return whether a step sticks a label on a thing."""
+    step = recipe_of(protocol).at(path)
+    assert isinstance(step, Step)
+    if isinstance(step.phase, FillAndSeal):
+        return thing in step.phase.bags
+    return isinstance(step.phase, Receive)
 
 
 def _leaves_cells_in_line(recipe: Recipe, path: str) -> bool:
@@ -439,6 +467,10 @@ class Room:
                 self.slips.joins[mine] = other
             case "docks":
                 self._dock(other)
+            case "mislabels" | "mislabels, nodded" | "mislabels, scanned across":
+                self.slips.mislabels[mine] = other
+                self.slips.nods = self.case.slip == "mislabels, nodded"
+                self.slips.reads_across = self.case.slip == "mislabels, scanned across"
             case _:
                 self._take_another_port(other_bag)
 
@@ -521,6 +553,14 @@ class Room:
         ]
         found.presented = bool(self.slips.presented) or self.case.slip == "docks"
         found.mixed = self._cells_out_of_place()
+        found.quarantined = bool(state.containers[self._names(self.ours)[0]].quarantined)
+        found.mislabelled = [
+            f"{label} on {other}"
+            for other in self.theirs.containers.values()
+            for label in self.world.labels_on(other)[1:]
+        ]
+        ours = {state.containers[one].label for one in self.ours.containers.values()}
+        found.taken_for_ours = [one for one in found.mislabelled if one.split(" on ")[0] in ours]
         theirs = {*self.theirs.containers.values(), *self.theirs.kits.values()}
         found.handled = [
             f"{one.kind} {' '.join(one.things)} by {one.by}"
@@ -569,6 +609,8 @@ def lets_cells_pass(case: Case) -> bool:
         return case.slip in ("brings", "joins", "wrong port, taken", "wrong port, cells in line")
     if not isinstance(step.phase, Receive | SampleAndCount | SelectMagnetically):
         return False
+    if case.slip.startswith("mislabels"):
+        return False  # the label is wrong then, and who fetches by it later
     return case.slip != "docks" or is_of_the_kit(case)
 
 
@@ -591,6 +633,10 @@ def is_checked_after(case: Case) -> bool:
 def wrongly_accepted(case: Case, found: Found) -> list[str]:
     """Return what must not be after a slip, with all checks in place; empty if all is well."""
     wrong = [*found.mixed]
+    if case.slip.startswith("mislabels"):
+        wrong += [] if found.mislabelled else ["no label was stuck on the other patient's"]
+        wrong += [f"the record has it as ours: {one}" for one in found.taken_for_ours]
+        wrong += [] if found.quarantined else ["what was to be labelled isn't in quarantine"]
     if case.slip in ("brings", "docks"):
         if not found.presented:
             wrong.append("nobody was asked to show it: its identity was carried")
@@ -641,6 +687,10 @@ def _nothing_found(*_: Any) -> list[Any]:
     return []
 
 
+def nothing_unlike(*_: Any, **__: Any) -> None:
+    """Take a second person's word, and a second scan, whatever was read."""
+
+
 def without_the_checks(patch: pytest.MonkeyPatch) -> None:
     """Let any scan prove anything, and no weight contradict the pump."""
 
@@ -661,4 +711,6 @@ def without_the_checks(patch: pytest.MonkeyPatch) -> None:
         return report
 
     patch.setattr(IdentityGate, "verify", anything)
+    patch.setattr(IdentityGate, "verify_beside", nothing_unlike)
+    patch.setattr("orchestrator.console.desk.compare", nothing_unlike)
     patch.setattr(PumpVolume, "judge", as_the_pump_says)

@@ -173,6 +173,15 @@ READY: dict[str, list[Ready]] = {
             task=str(TASK),
         ),
     ],
+    "reject_task": [
+        on_record(
+            "day-2",
+            task("do", second_person=True),
+            TaskReported(task=TASK, by=person("day-1").user),
+            task=str(TASK),
+            why="it isn't so",
+        ),
+    ],
     "reconcile": [in_doubt, in_doubt_stated, in_doubt_found_otherwise],
     "clear_line": [on_record("day-1", clearance(), task=str(clearance().task))],
     "carry_away": [on_record("day-1", alarm(), label=f"L-{OTHER_BAG}", to="waste bin")],

@@ -164,7 +164,9 @@ def test_a_question_is_answered_by_its_entries_alone_and_by_all(tmp_path: Path) 
     tried(tmp_path, attempt)
 
 
-def test_a_label_is_taken_from_its_report_on_and_stays_so_when_covered(tmp_path: Path) -> None:
+def test_a_label_is_taken_from_its_report_on_and_stays_so_when_another_counts(
+    tmp_path: Path,
+) -> None:
     async def attempt(cell: EmulatedCell, engine: Engine) -> None:
         _off_duty(cell)
         reported, covered = _labels(2)
@@ -173,7 +175,7 @@ def test_a_label_is_taken_from_its_report_on_and_stays_so_when_covered(tmp_path:
         await cell.give(FIRST, "report_task", task=str(TASK), values={"label": reported})
         assert reported not in engine.core.state.labels, "nobody has verified it yet"
         await _intend(engine, Handwork.APPLY_LABEL, "label")
-        for label in (covered, _labels(3)[-1]):  # the second one is stuck over the first
+        for label in (covered, _labels(3)[-1]):  # the second one is stuck on beside the first
             engine.core.state.attempts.pop(COMMAND, None)
             await _intend(engine, Handwork.APPLY_LABEL, "label")
             await _record(engine, _settled({"label": label}))
@@ -290,7 +292,8 @@ def test_two_people_who_find_all_done_sign_what_the_report_owes(tmp_path: Path) 
         ]
         assert decided.detail == {"label": label}
         assert [one.meaning for one in decided.signatures] == ["performed", "verified"]
-        assert (state.containers[BAG].label, state.labels[label]) == (label, BAG)
+        bag = state.containers[BAG]
+        assert (bag.label, bag.beside, state.labels[label]) == (f"L-{BAG}", label, BAG)
         assert not state.batches[BATCH].broken
 
     tried(tmp_path, attempt)

@@ -323,6 +323,42 @@ def test_another_batches_proof_is_not_carried() -> None:
         gate_over(register).carry(theirs, place=STATION, path=LATER, seq=90)
 
 
+# Two labels on one bag, and what a second person reads -------------------------------------
+
+
+@pytest.mark.requirement("LBL-06")
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        (scan("LBL-13", SHELF), "one place by one scanner"),
+        (ContainerScan("LBL-13", STATION, EquipmentId("S2")), "one place by one scanner"),
+        (scan("LBL-12"), "isn't the label that was reported"),
+        (scan("LBL-9931"), "isn't the label that was reported"),
+    ],
+)
+def test_two_scans_that_do_not_belong_together_are_refused(second: ContainerScan, why: str) -> None:
+    gate = gate_over(ToyRegister())
+    gate.verify_beside(scan(), scan("LBL-13"), expected=BAG, label="LBL-13")
+    with pytest.raises(IdentityRefusedError) as refused:
+        gate.verify_beside(scan(), second, expected=BAG, label="LBL-13")
+    assert why in refused.value.why
+    assert shows_nothing_of_theirs(refused.value)
+
+
+@pytest.mark.requirement("IDC-05")
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [("LBL-404", "no container"), ("LBL-9931", "another patient"), ("LBL-12", "it is C-12")],
+)
+def test_what_a_second_person_reads_must_be_one_of_the_things(label: str, why: str) -> None:
+    gate = gate_over(ToyRegister())
+    assert gate.read_off("LBL-11", things=(BAG,), where="a look") == BAG
+    with pytest.raises(IdentityRefusedError) as refused:
+        gate.read_off(label, things=(BAG,), where="a look")
+    assert why in refused.value.why
+    assert shows_nothing_of_theirs(refused.value)
+
+
 # Nobody else makes a proof ----------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, overload
 from chain_of_identity.gate import Break, IdentityGate, ProvenContainer
 from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct
-from devices.interfaces.scanning import Identify
+from devices.interfaces.scanning import Identify, IdentifyByBoth
 from orchestrator.kernel.acts import Act, Contact, Effect, OnInterruption, Quieten, Reading
 from orchestrator.kernel.conditions import Condition
 from orchestrator.kernel.errors import ProcessError
@@ -129,6 +129,8 @@ class Asked:
         if isinstance(what, Identify):
             how = " or carried" if what.carried_suffices else ""
             return f"see {what.container} at {what.place}{how}"
+        if isinstance(what, IdentifyByBoth):
+            return f"see {what.container} at {what.place} by both labels"
         if isinstance(what, Reading):
             return f"see {what.kind}"
         if isinstance(what, Question):
@@ -199,12 +201,12 @@ class Answers:
         return answer
 
     @overload
-    async def see(self, reading: Identify) -> ProvenContainer: ...
+    async def see(self, reading: Identify | IdentifyByBoth) -> ProvenContainer: ...
     @overload
     async def see(self, reading: Reading) -> str: ...
     async def see(self, reading: Reading) -> str | ProvenContainer:
         answer = self._next("see", reading)
-        if isinstance(reading, Identify):
+        if isinstance(reading, Identify | IdentifyByBoth):
             assert answer is PROVEN, f"{answer} is no answer to {reading}"
             return self._gate.recall(
                 reading.container,

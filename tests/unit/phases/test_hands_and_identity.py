@@ -57,7 +57,7 @@ def test_what_is_received_is_scanned_where_it_lies_labelled_and_scanned_back() -
         "do receive",
         "see C-1 at bench",
         "do apply_label",
-        "see C-1 at bench",
+        "see C-1 at bench by both labels",
     ]
     assert report == {"volume": "185 mL", "identity": "scanned", "label": "CABC"}
     label = answers.acts("hand_act")[1]

@@ -328,7 +328,7 @@ def test_a_bag_is_labelled_and_scanned_back_while_it_hangs_at_its_port() -> None
             f"see {bag} at station/{port}",
             *PUMPING,
             "do apply_label",
-            f"see {bag} at station/{port}",
+            f"see {bag} at station/{port} by both labels",
             "do seal_off",
         )
     ]

@@ -183,14 +183,15 @@ def test_ownership_says_whose_cells_were_where_and_when() -> None:
     assert stays[1].to_s is None
 
 
-def test_a_new_label_over_an_old_one_is_what_a_scanner_reads() -> None:
+def test_a_new_label_is_what_a_scanner_reads_and_the_old_one_stays_beside_it() -> None:
     lab = Lab()
     bag = lab.bag(materials.buffer(10.0), place="dock")
     lab.world.hands.stick_label(bag, "CW-0001", by="anna")
     lab.world.hands.stick_label(bag, "CW-0002", by="boris")
     assert lab.world.label_at("dock") == "CW-0002"
-    assert lab.world.labelled("CW-0002") == [bag]
-    assert lab.world.ledger[-1].detail == {"label": "CW-0002", "over": "CW-0001"}
+    assert lab.world.labelled("CW-0001") == lab.world.labelled("CW-0002") == [bag]
+    assert lab.world.labels_on(bag) == ("CW-0001", "CW-0002")
+    assert lab.world.ledger[-1].detail == {"label": "CW-0002", "beside": "CW-0001"}
 
 
 def test_a_count_uses_up_what_it_drew_and_is_near_the_truth() -> None:
