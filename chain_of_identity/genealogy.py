@@ -1,10 +1,11 @@
 """Where material came from and where it went: a graph of moves between containers.
 
 It is folded from plain records in the order of their events, and holds no opinion: what was
-received, moved, declared lost and found is told to it. Closures follow time: what left a
-container before something came in carries nothing of it. Each container's account must come
-out even: what came in, less what went out and what was declared lost, is what it holds. What
-was found to be there may differ by less than ``DISCREPANCY_FROM`` of what had come in.
+received, moved, declared lost, found and unreadable is told to it. Closures follow time: what
+left a container before something came in carries nothing of it. Each container's account must
+come out even: what came in, less what went out and what was declared lost, is what it holds.
+What was found to be there may differ by less than ``DISCREPANCY_FROM`` of what had come in. How
+far off the measured amounts of an account may be is told beside it, and excuses nothing.
 
 Volumes are added as they are, so mixing must not change them, as it doesn't for what is
 handled here. Cells grow and die, so an account of cells means something only where no
@@ -18,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isqrt
 from typing import Final, Generic, TypeVar
 
 from orchestrator.kernel.identifiers import ContainerId
@@ -40,10 +42,27 @@ class MoveKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Error:
+    """How far off a measure may be: a part of the amount, and so much at each measuring.
+
+    The part is off to the same side each time (one tube, one kind of liquid), so what came in
+    and went out by the same measure cancels; each measuring is off by itself.
+    """
+
+    part: Fraction
+    each: Volume
+
+    def of(self, volume: Volume) -> Volume:
+        """Return how far off one measured amount may be."""
+        return self.part.of(volume) + self.each
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A container came from outside; ``donor``: what is in it was taken from a patient.
 
-    ``volume`` and ``cells`` are what it held then, None where nobody knew yet.
+    ``volume`` and ``cells`` are what it held then, None where nobody knew yet. What nobody
+    measured says from what it was ``calculated``.
     """
 
     container: ContainerId
@@ -51,29 +70,40 @@ class Received:
     seq: int
     cells: Cells | None = None
     donor: bool = False
+    calculated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Material went from ``source`` into ``target``."""
+    """Material went from ``source`` into ``target``.
+
+    ``volume`` is None where nobody knows how much. ``measured`` says by what it was measured,
+    and ``error`` how far off that may be, None where nobody stated it.
+    """
 
     source: ContainerId
     target: ContainerId
-    volume: Volume
+    volume: Volume | None
     kind: MoveKind
     seq: int
     cells: Cells | None = None
+    measured: str = ""
+    error: Error | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Material left a container and went into none: declared, with a reason."""
+    """Material left a container and went into none: declared, with a reason.
+
+    What nobody measured says from what it was ``calculated``.
+    """
 
     container: ContainerId
     volume: Volume
     why: str
     seq: int
     cells: Cells | None = None
+    calculated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +116,17 @@ class Found:
     cells: Cells | None = None
 
 
-Record = Received | Moved | Lost | Found
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An amount that went with a container is on record, and nobody can read it."""
+
+    container: ContainerId
+    text: str
+    why: str
+    seq: int
+
+
+Record = Received | Moved | Lost | Found | Unreadable
 
 Q = TypeVar("Q", Volume, Cells)
 
@@ -96,7 +136,9 @@ class Balance(Generic[Q]):
     """One container's account. ``came_in - went_out - lost - unexplained == held``.
 
     ``unexplained`` is what was missing where it was looked at, below zero what was too much.
-    ``discrepancies`` are the events at which the difference had to be investigated.
+    ``discrepancies`` are the events at which the difference had to be investigated. ``error``
+    is how far ``held`` may be off because of its measured moves; amounts whose error nobody
+    stated count as exact.
     """
 
     container: ContainerId
@@ -106,6 +148,7 @@ class Balance(Generic[Q]):
     held: Q
     unexplained: Q
     discrepancies: tuple[int, ...]
+    error: Q
 
     @property
     def is_discrepancy(self) -> bool:
@@ -123,6 +166,13 @@ class _Account:
         self.unexplained = 0
         self.is_known = True
         self.discrepancies: list[int] = []
+        self._by_part: defaultdict[Fraction, int] = defaultdict(int)
+        self._squares = 0
+
+    @property
+    def error(self) -> int:
+        nets = ((part, Volume.of_base(abs(net))) for part, net in self._by_part.items())
+        return sum(part.of(net).base for part, net in nets) + isqrt(self._squares)
 
     @property
     def held(self) -> int:
@@ -146,6 +196,12 @@ class _Account:
         self.unexplained += missing
         worst = max(missing, self.unexplained, key=abs)
         self._judge(worst, seq)
+
+    def may_be_off(self, error: Error | None, amount: Volume | None, *, came_in: bool) -> None:
+        """Take note of how a move was measured."""
+        if error is not None and amount is not None:
+            self._by_part[error.part] += amount.base if came_in else -amount.base
+            self._squares += error.each.base**2
 
     def _known(self, amount: Volume | Cells | None) -> int:
         if amount is None:
@@ -285,6 +341,7 @@ class Genealogy:
             unit.of_base(account.held),
             unit.of_base(account.unexplained),
             tuple(account.discrepancies),
+            unit.of_base(account.error),
         )
 
     def _take(self, record: Record) -> None:
@@ -305,12 +362,17 @@ class Genealogy:
             case Found():
                 volume.find(record.volume, seq)
                 cells.find(record.cells, seq)
+            case Unreadable():
+                volume.is_known = False
 
     def _take_move(self, move: Moved) -> None:
         if move.source == move.target:
             raise ValueError(f"event {move.seq} moves {move.source} into itself")
         self._moves.append(move)
         self._containers |= {move.source, move.target}
+        for container in (move.source, move.target):
+            came_in = container == move.target
+            self._volumes[container].may_be_off(move.error, move.volume, came_in=came_in)
         self._volumes[move.source].give(move.volume, move.seq)
         self._volumes[move.target].take_in(move.volume)
         self._cells[move.source].give(move.cells, move.seq)

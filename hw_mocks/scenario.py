@@ -35,9 +35,6 @@ ACTIVATOR_UL_PER_ML: Final = 8.75
 USUAL_TITER: Final = 2.2e7
 """Transducing units in a mL of vector, where no order states them. Assumed."""
 
-CRYOBAG_ML: Final = 100.0
-"""Empty bags up to this are for freezing, and flat. Assumed."""
-
 LARGER: Final = 1.1
 """How much larger than its contents a filled bag is. Assumed."""
 
@@ -83,6 +80,15 @@ KITS: Final[Mapping[str, tuple[ContainerKind, float]]] = {
     "msc-kit-2": ("adherent_vessel", 21_000.0),
 }
 """Each kit's vessel, and the surface in cm2 on which cells can grow."""
+
+
+EMPTIES: Final[Mapping[str, ContainerKind]] = {
+    "bag": "bag",
+    "transfer-bag": "bag",
+    "cryobag": "cryobag",
+    "tube": "tube",
+}
+"""What comes empty under each catalogue name; a cryobag is for freezing, and flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +199,7 @@ class _Making:
             case "reagent":
                 self._reagent(told)
             case "empty_bag":
-                small = Volume.read(told["capacity"]).to(mL) <= CRYOBAG_ML
-                self._empty(told, "empty", "cryobag" if small else "bag")
+                self._empty(told, "empty", "bag")
             case "tube":
                 self._empty(told, "sample_tube", "tube")
             case other:
@@ -248,12 +253,15 @@ class _Making:
             note="" if made else f"nobody knows {catalogue!r}: buffer is brought instead",
         )
 
-    def _empty(self, told: Mapping[str, Any], what: str, kind: ContainerKind) -> None:
+    def _empty(self, told: Mapping[str, Any], what: str, usual: ContainerKind) -> None:
+        catalogue = str(told["catalogue"])
+        known = EMPTIES.get(catalogue)
         self._container(
             str(told["name"]),
             what=what,
-            material=kind,
-            kind=kind,
+            material=catalogue,
+            kind=known or usual,
+            note="" if known else f"nobody knows {catalogue!r}: a plain {usual} is brought instead",
             volume=Volume.of_base(0),
             capacity=Volume.read(told["capacity"]),
             contents=Mixture,

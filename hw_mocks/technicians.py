@@ -387,6 +387,10 @@ class Technician:
         """State what the World shows of an act in doubt, whoever stated something before."""
         question = task["ask"]
         since = Instant.read(question["intended_at"]) - self.room_began
+        if str(task["task"]).endswith("/late"):
+            verdict = times_done(self.world, question["act"], since.to(second))
+            await self._give("reconcile", task=task["task"], verdict=verdict)
+            return
         verdict, done = what_was_done(
             self.world, question["act"], question["equipment"], since.to(second)
         )
@@ -703,8 +707,20 @@ def _urgency(task: Mapping[str, Any]) -> tuple[bool, str]:
     return (task["work"] == "verify", str(task["due"]))
 
 
+_SHOWS_AS: Final[Mapping[str, str]] = {
+    "weld": "joined",
+    "connect_aseptically": "joined",
+    "seal_off": "parted",
+    "draw_sample": "moved_liquid",
+    "select_magnetically": "selected",
+    "mix": "mixed",
+    "apply_label": "labelled",
+}
+"""What hand work that isn't carrying leaves in the room each time that it is done."""
+
+
 def _is_doubt(task: Mapping[str, Any]) -> bool:
-    return str(task["task"]).endswith("/doubt")
+    return str(task["task"]).endswith(("/doubt", "/late"))
 
 
 def _is_clearance(task: Mapping[str, Any]) -> bool:
@@ -717,6 +733,17 @@ def _usual(entry: Mapping[str, Any]) -> str:
     if choices:
         return str(choices[0])
     return str(entry.get("lowest") or "as expected")
+
+
+def times_done(world: World, act: Mapping[str, Any], since_s: float) -> str:
+    """Return what two people find when they look at hand work that was reported late."""
+    world.catch_up()
+    things, shows = set(act["containers"]), _SHOWS_AS.get(act["work"])
+    times = sum(
+        effect.kind == shows and effect.at_to_s >= since_s and things <= set(effect.things)
+        for effect in world.ledger
+    )
+    return "twice" if times > 1 else "same"
 
 
 def what_was_done(

@@ -75,7 +75,12 @@ def car_t_twelve_day(p: Writer) -> None:
         volume=between(100 * mL, 300 * mL),  # median 185 mL (S99)
         longest_since_collection=72 * hour,  # S59, S104
     )
-    selected = p.empty_bag("selected cells", capacity=800 * mL, filled=between(45 * mL, 55 * mL))
+    selected = p.empty_bag(
+        "selected cells",
+        catalogue="transfer-bag",
+        capacity=800 * mL,
+        filled=between(45 * mL, 55 * mL),
+    )
     activator = p.reagent("activation reagent", volume=30 * mL, in_use=4 * hour)
     vector = p.reagent("vector", volume=40 * mL, in_use=4 * hour)
     medium_0 = bag_of_medium(p, "medium for day 0", 100 * mL)
@@ -89,9 +94,9 @@ def car_t_twelve_day(p: Writer) -> None:
     medium_11 = bag_of_medium(p, "medium for day 11", 950 * mL)
     buffer = p.reagent("wash buffer", volume=350 * mL, in_use=8 * hour)
     cryo = p.reagent("cryoprotectant", catalogue="dmso-20-percent", volume=60 * mL, in_use=4 * hour)
-    dose_bag = p.empty_bag("dose bag", capacity=50 * mL)
-    reserve_1 = p.empty_bag("first reserve bag", capacity=50 * mL)
-    reserve_2 = p.empty_bag("second reserve bag", capacity=50 * mL)
+    dose_bag = p.empty_bag("dose bag", catalogue="cryobag", capacity=50 * mL)
+    reserve_1 = p.empty_bag("first reserve bag", catalogue="cryobag", capacity=50 * mL)
+    reserve_2 = p.empty_bag("second reserve bag", catalogue="cryobag", capacity=50 * mL)
     tube_0 = p.tube("sample after selection")
     tube_5 = p.tube("sample of day 5")
     tube_8 = p.tube("sample of day 8")

@@ -99,6 +99,9 @@ _REFUSED_AT_REST: Final = {-1009, -1021, -2805, -2851, -2852}
 """Errors that come before any motion: not attached, not homed, unknown command or station."""
 
 _JOINTS: Final = 4  # axis 5 is the gripper, and stops short of its target on a tray
+_UNHOMED: Final = "not homed"
+"""The witness of an arm that isn't homed: an attempt from there only makes it ready."""
+
 _MODE: Final = b"mode 0"
 _REPLY: Final = re.compile(rb"(-?[0-9]{1,5})(?: (.*))?")
 
@@ -377,8 +380,10 @@ class BrooksPf400:
         posture: Posture,
     ) -> EffectReport:
         """Return what an arm at rest says of one act."""
-        if not before.witness:
+        if before.witness == _UNHOMED:
             return NothingDone(why="the arm wasn't homed before: it was to be homed, no more")
+        if not before.witness:
+            return CannotTell(why="nothing on record says how the arm stood before")
         if not posture.homed:
             return CannotTell(why="the arm was homed and isn't: its controller restarted")
         told = _told(posture)
@@ -577,7 +582,7 @@ def _parts(reply: bytes) -> tuple[int, bytes]:
 
 def _standing(posture: Posture) -> Standing:
     if not posture.homed:
-        return Standing(values={})
+        return Standing(values={}, witness=_UNHOMED)
     joints = {f"joint_{n + 1}": f"{joint:.3f}" for n, joint in enumerate(posture.joints)}
     return Standing(values={"holds": _holds(posture), **joints}, witness="homed")
 

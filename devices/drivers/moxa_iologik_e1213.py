@@ -227,6 +227,10 @@ class MoxaIologikE1213:
         shown = now.values["open"]
         if shown == wanted:
             return AllDone(effect=Effect(done="1", detail={"open": shown}))
+        if not before.witness or "open" not in before.values:
+            return CannotTell(
+                why=f"open: {shown or 'none'}; nothing on record says what was before"
+            )
         if int(now.witness) < int(before.witness):
             return CannotTell(
                 why=f"the block restarted ({now.witness} s ago); open now: {shown or 'none'}"

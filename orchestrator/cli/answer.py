@@ -31,6 +31,9 @@ from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 WIDTH_MAX: Final = 100
 DOUBT: Final = "/doubt"
 CLEARANCE: Final = "/clear"
+LATE: Final = "/late"
+_TWO_SIGN: Final = (DOUBT, LATE)
+"""How the names of tasks end that two people answer by what they found."""
 LABEL: Final = "label"
 """What is reported of a label that hands stuck on."""
 LISTS: Final = ("tasks", "scans", "holds", "deviations", "alarms")
@@ -48,11 +51,14 @@ class Move(StrEnum):
 
 
 class Found(StrEnum):
-    """How much of an act in doubt was done."""
+    """How much of an act in doubt was done; of a late report, what it means."""
 
     ALL = "all"
     PART = "part"
     NOTHING = "nothing"
+    SAME = "same"
+    TWICE = "twice"
+    MISTAKEN = "mistaken"
 
 
 @dataclass(slots=True)
@@ -546,7 +552,7 @@ class _Answering:
         """Ask at the keyboard for what the task wants; return whether there is an answer."""
         asked = self._asked
         if task["status"] == "reported" or task["work"] == "verify":
-            if task["task"].endswith(DOUBT):
+            if task["task"].endswith(_TWO_SIGN):
                 self._ask_found(task)
             else:
                 asked.read = [_typed(_first_up(one)) for one in task["to_read"]]
@@ -554,7 +560,7 @@ class _Answering:
                 if not asked.verify:
                     asked.reject = _typed("What is there instead")
             return asked.verify or bool(asked.reject) or asked.found is not None
-        if task["task"].endswith(DOUBT):
+        if task["task"].endswith(_TWO_SIGN):
             self._ask_found(task)
             return asked.found is not None
         if task["work"] == "do":
@@ -575,7 +581,10 @@ class _Answering:
         return bool(asked.choose or asked.enter or asked.done)
 
     def _ask_found(self, task: Mapping[str, Any]) -> None:
-        text = _typed("How much was done: all, part or nothing")
+        if task["task"].endswith(LATE):
+            text = _typed("What does it mean: same, twice or mistaken")
+        else:
+            text = _typed("How much was done: all, part or nothing")
         if text in list(Found):
             self._asked.found = Found(text)
             if text == Found.ALL:
@@ -614,6 +623,10 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
         yield "  Answer with --found all, part (and --amount) or nothing; two people sign it."
         if names := _options(_owed(task)):
             yield f"  With --found all give what the work shows:{names}."
+    elif task["task"].endswith(LATE):
+        for choice in ask["choices"]:
+            yield f"  Answer with --found {choice['name']}: {choice['leads_to']}."
+        yield "  Two people sign it."
     elif task["status"] == "reported" or task["work"] == "verify":
         if task["to_read"]:
             yield f"  Read there: {', '.join(task['to_read'])}."
@@ -647,7 +660,7 @@ def _asks_for_more(task: Mapping[str, Any]) -> bool:
     if task["status"] == "reported" or task["work"] == "verify":
         return True
     asked = task["ask"].get("entries") or task["ask"].get("choices")
-    return task["work"] != "do" and bool(asked or task["task"].endswith(DOUBT))
+    return task["work"] != "do" and bool(asked or task["task"].endswith(_TWO_SIGN))
 
 
 def _between(entry: Mapping[str, Any]) -> str:

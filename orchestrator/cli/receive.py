@@ -151,7 +151,9 @@ def kit(
 def bag(
     capacity: Annotated[str, typer.Option(metavar="VOLUME", help="What it has room for")],
     label: Label = None,
-    material: Annotated[str, typer.Option(metavar="NAME", help="bag or cryobag")] = "bag",
+    material: Annotated[
+        str, typer.Option(metavar="NAME", help="As recipes name it, e.g. cryobag")
+    ] = "bag",
     login: As = None,
     password_file: PasswordFile = None,
     data: DataFolder = None,
@@ -165,13 +167,14 @@ def bag(
 def tube(
     capacity: Annotated[str, typer.Option(metavar="VOLUME", help="What it has room for")],
     label: Label = None,
+    material: Annotated[str, typer.Option(metavar="NAME", help="As recipes name it")] = "tube",
     login: As = None,
     password_file: PasswordFile = None,
     data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Receive a tube for samples. With --json one object with label and what."""
-    told = {"what": "sample_tube", "material": "tube", "volume": "0 mL", "capacity": capacity}
+    told = {"what": "sample_tube", "material": material, "volume": "0 mL", "capacity": capacity}
     _one(label, told, login, password_file, data, as_json=as_json)
 
 

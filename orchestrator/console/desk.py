@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -20,6 +20,12 @@ from chain_of_identity.gate import IdentityGate
 from chain_of_identity.pre_printed import refuse_misread
 from devices.interfaces.hands import AT
 from orchestrator.console.clearing import carried, found, refuse_what_is_left
+from orchestrator.console.late_reports import (
+    decided,
+    late_report,
+    refuse_second_report,
+    what_follows,
+)
 from orchestrator.console.orders import misfits, why_unusable
 from orchestrator.console.reports import refuse_report, values_of, values_owed, why_label_taken
 from orchestrator.console.second_looks import (
@@ -36,7 +42,7 @@ from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
 from orchestrator.engine.register import FoldedRegister
-from orchestrator.engine.state import AnsweredState, AttemptState, HostState, TaskState
+from orchestrator.engine.state import LATE, AnsweredState, AttemptState, HostState, TaskState
 from orchestrator.journal.events import (
     HOST,
     AlarmAcknowledged,
@@ -386,6 +392,11 @@ class Desk:
         )
 
     async def _report_task(self, user: UserId, arguments: dict[str, Any]) -> int:
+        named = TaskId(str(arguments["task"]))
+        against = self._engine.board.stands_against(named)
+        is_said_done = arguments.get("choice", "") != NOT_DONE and not arguments.get("declined")
+        if against is not None and is_said_done:
+            return await self._report_late(named, against, user, arguments)
         name, task = self._reportable(arguments)
         is_late = task.status == "withdrawn"
         if task.taken_by and task.taken_by != user:
@@ -426,6 +437,71 @@ class Desk:
         if is_late:
             await self._engine.reported_late(name)
         return seq
+
+    async def _report_late(
+        self, name: TaskId, against: TaskId, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        """Record what a person says they did when others had or did it by then."""
+        values = values_of(arguments)
+        refuse_report(self._state, name, values, choice="", declined="")
+        refuse_second_report(self._state.tasks.get(f"{name}{LATE}"), name)
+        events = late_report(self._engine, name, against, user, values)
+        seq = await self._core.record(
+            self._state.tasks[name].batch, *events, answer=arguments["answer"]
+        )
+        await self._engine.late_report_disputed(name)
+        return seq
+
+    async def _decide_late_report(
+        self, name: TaskId, task: TaskState, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        """Say what a late report means: one person looks and states it, another confirms it."""
+        late = TaskId(name.removesuffix(LATE))
+        event, changed = decided(self._engine, late, str(arguments.get("verdict"))), task.changed
+        if task.status != "reported":
+            signature = await self._sign(user, arguments, event, "performed")
+            self._require_unchanged(name, changed)
+            return await self._core.record_for_host(
+                TaskReported(task=name, by=user, choice=event.verdict, signature=signature),
+                answer=arguments["answer"],
+            )
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._state.people[user].roles,
+        )
+        second = await self._sign(user, arguments, event, "verified")
+        self._require_unchanged(name, changed)
+        if event.verdict != task.choice:
+            await self._reopen(name, user, arguments)
+        first = Signed.model_validate(task.signature)
+        seq = await self._core.record(
+            event.batch,
+            TaskVerified(task=name, by=user, of=changed),
+            event.model_copy(update={"signatures": (first, second)}),
+            *what_follows(self._engine, event),
+            answer=arguments["answer"],
+        )
+        await self._engine.late_report_decided(late)
+        return seq
+
+    async def _reopen(self, name: TaskId, user: UserId, arguments: dict[str, Any]) -> NoReturn:
+        """Ask both people again: they stated different things.
+
+        Raises:
+            RefusedError: Always; neither statement stands.
+        """
+        differ = RefusedError(
+            f"confirm {name}",
+            why="the first person stated something else; neither statement stands",
+            do_next="Look together at the material and the instrument, and state it again",
+        )
+        await self._core.record_for_host(
+            TaskReopened(task=name, by=user, why="a second person found it otherwise"),
+            answer=arguments["answer"].model_copy(update={"refused": differ.as_record()}),
+        )
+        raise differ
 
     async def _hold_the_asker(self, task: TaskState, why: str, user: UserId) -> None:
         """Hold what waits for an answer that a person won't give; declined work holds itself."""
@@ -609,14 +685,13 @@ class Desk:
     async def _reconcile(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Settle an attempt in doubt: one person looks and states it, another confirms it."""
         name, task = self._task(arguments, "offered", "taken", "reported")
+        _refuse_anothers(f"reconcile {name}", task, user)
+        if name.endswith(LATE):
+            return await self._decide_late_report(name, task, user, arguments)
         command = CommandId(name.removesuffix(DOUBT))
         if not name.endswith(DOUBT) or command not in self._state.attempts:
             raise RefusedError(
                 f"reconcile {name}", why="no attempt is in doubt there", do_next="Look again"
-            )
-        if task.status == "taken" and task.taken_by != user:
-            raise RefusedError(
-                f"reconcile {name}", why="another person has taken it", do_next="Wait for it"
             )
         if task.status != "reported":
             return await self._state_what_was_done(name, command, user, arguments)
@@ -634,17 +709,7 @@ class Desk:
         second = await self._sign(user, arguments, settled, "verified")
         self._require_unchanged(name, changed)
         if (verdict, {"done": done, **detail}) != (task.choice, task.values):
-            differ = RefusedError(
-                f"confirm {name}",
-                why="the first person stated something else; neither statement stands",
-                do_next="Look together at the material and the instrument, and state it again",
-            )
-            answer = arguments["answer"].model_copy(update={"refused": differ.as_record()})
-            await self._core.record_for_host(
-                TaskReopened(task=name, by=user, why="a second person found it otherwise"),
-                answer=answer,
-            )
-            raise differ
+            await self._reopen(name, user, arguments)
         first = Signed.model_validate(task.signature)
         seq = await self._core.record(
             batch,
@@ -666,10 +731,7 @@ class Desk:
         name, task = self._task(arguments, "offered", "taken", "reported")
         if not name.endswith(CLEARANCE):
             raise RefusedError(f"clear {name}", why="it is no line clearance", do_next="Look again")
-        if task.status == "taken" and task.taken_by != user:
-            raise RefusedError(
-                f"clear {name}", why="another person has taken it", do_next="Wait for it"
-            )
+        _refuse_anothers(f"clear {name}", task, user)
         if not task.second_person:
             raise RefusedError(
                 f"clear {name}",
@@ -1195,12 +1257,23 @@ def _refuse_old_view(what: str, changed: int, arguments: Mapping[str, Any]) -> N
         )
 
 
+def _refuse_anothers(what: str, task: TaskState, user: UserId) -> None:
+    if task.status == "taken" and task.taken_by != user:
+        raise RefusedError(what, why="another person has taken it", do_next="Wait for it")
+
+
 def _refuse_doubt(name: TaskId) -> None:
     if name.endswith(CLEARANCE):
         raise RefusedError(
             f"task {name}",
             why="it is a line clearance, and two people sign it",
             do_next="Clear it: look that nothing of the batch is left, and sign",
+        )
+    if name.endswith(LATE):
+        raise RefusedError(
+            f"task {name}",
+            why="it asks what a late report means, and two people sign what they found",
+            do_next="Reconcile it: state same, twice or mistaken",
         )
     if name.endswith(DOUBT):
         raise RefusedError(

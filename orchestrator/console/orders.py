@@ -26,7 +26,15 @@ from orchestrator.recipe.binding import (
     BoundUnit,
     BoundValue,
 )
-from orchestrator.recipe.model import EmptyBag, Kit, Material, PatientMaterial, Reagent, Recipe
+from orchestrator.recipe.model import (
+    EmptyBag,
+    Kit,
+    Material,
+    PatientMaterial,
+    Reagent,
+    Recipe,
+    Tube,
+)
 
 _OPEN: Final = ("made", "running")
 
@@ -288,14 +296,16 @@ def _wanted(material: Material, coi: str) -> tuple[str, _Fits, bool]:
                 ),
                 False,
             )
-        case _:
-            room, what = material.capacity, "empty"
-            if not isinstance(material, EmptyBag):
-                what = "sample_tube"
-            kind = "an empty bag" if what == "empty" else "a tube"
+        case EmptyBag() | Tube():
+            what = "empty" if isinstance(material, EmptyBag) else "sample_tube"
+            kind, room = material.catalogue, material.capacity
             return (
-                f"{kind} for {room}",
-                lambda one: one.what == what and one.capacity_nl >= room.base,
+                f"an empty {kind or 'container of a kind that the recipe states'} for {room}",
+                lambda one: (
+                    bool(kind)
+                    and (one.what, one.material) == (what, kind)
+                    and one.capacity_nl >= room.base
+                ),
                 False,
             )
 

@@ -62,9 +62,17 @@ def refuse_report(
         _refuse_names(what, values, asked=(WHY,))
     elif task.work == "do":
         asked = cast("list[str]", task.ask.get("report", []))
-        values_owed(state, what, task.ask, asked, values, own=(name,))
+        values_owed(state, what, task.ask, asked, values, own=_of_the_same_work(state, name))
     else:
         _refuse_answer(what, task, values, choice)
+
+
+def _of_the_same_work(state: HostState, name: str) -> list[str]:
+    """Return the tasks of all attempts at the same hand work: ``<act>.<number of attempt>``."""
+    act = name.rpartition(".")[0]
+    return [
+        one for one, task in state.tasks.items() if task.work == "do" and one.startswith(f"{act}.")
+    ]
 
 
 def values_owed(

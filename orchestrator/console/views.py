@@ -12,7 +12,7 @@ from orchestrator.console.reports import LABEL
 from orchestrator.console.second_looks import labels_to_read
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import state_of_parent
-from orchestrator.engine.state import AwaitedScan, BatchState, HostState, TaskState
+from orchestrator.engine.state import LATE, AwaitedScan, BatchState, HostState, TaskState
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 from orchestrator.kernel.quantities import Volume
 
@@ -103,10 +103,10 @@ def _stands_at(state: HostState, container: str) -> str:
 def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:
     """Return what was reported, by a person or of a phase, for another person to verify.
 
-    Of an act in doubt, and of a label that was stuck on, the second one isn't told what the
-    first one saw, and looks with their own eyes.
+    Of an act in doubt or reported late, and of a label that was stuck on, the second one isn't
+    told what the first one saw, and looks with their own eyes.
     """
-    if name.endswith("/doubt"):
+    if name.endswith(("/doubt", LATE)):
         return {}
     if task.work == "verify":
         phase = state.batches[task.batch].phases.get(task.path)

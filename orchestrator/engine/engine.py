@@ -29,7 +29,7 @@ from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition
 from orchestrator.engine.run import BatchRun
-from orchestrator.engine.state import HostState
+from orchestrator.engine.state import LATE_REPORT, HostState
 from orchestrator.engine.tasks import Board
 from orchestrator.engine.watches import Watches
 from orchestrator.engine.words import doubt_offered
@@ -88,6 +88,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 ADMISSION: Final = PhasePath("admission")
 """Where a batch's long leases belong."""
+
+_REPORTED_AFTER_ALL: Final = "a person reports it as done, and it had been withdrawn"
 
 WATCH_IDLE_EVERY: Final = 30 * minute
 """Set by site: how often idle instruments are asked whether somebody acted on them."""
@@ -434,14 +436,83 @@ class Engine:
         """Look at hand work that a person reports though it had been withdrawn.
 
         Where it was settled as not done, two people decide what was: a physical act is
-        neither lost nor asked for a second time.
+        neither lost nor asked for a second time. Nothing goes on until that is known; nobody
+        waits for it here.
         """
+        attempt = self.board.newest_attempt(task)
+        if attempt is not None and attempt.command == task and attempt.verdict != "all":
+            batch, path, _ = self.board.place_of(task)
+            await self._hold_for(batch, path, _REPORTED_AFTER_ALL, f"doubt {task}")
+        self._late_look(task)
+
+    def _late_look(self, task: TaskId) -> asyncio.Task[None]:
         looked = self._late.get(task)
         if looked is None:
             looked = self._late[task] = self.spawn(
                 partial(self._look_at_late_report, task), f"late report {task}"
             )
-        await asyncio.shield(looked)
+        return looked
+
+    async def late_report_disputed(self, task: TaskId) -> None:
+        """Hold what rests on hand work that two people may both have done, and say so."""
+        known = self.core.state.tasks[task]
+        await self._hold_for(
+            BatchId(known.batch),
+            known.path,
+            "a person reports hand work that others had or did by then",
+            f"{LATE_REPORT}{task}",
+        )
+        await self.alarms.raise_alarm(
+            f"{LATE_REPORT}{task}",
+            tier="block",
+            cause=f"{task} was reported after it had been withdrawn and offered anew, or was over",
+            consequence="It may have been done twice",
+            action="Look at the material together with who reported it, and say what was done",
+            batch=BatchId(known.batch),
+        )
+
+    async def late_report_decided(self, task: TaskId) -> None:
+        """Go on after two people said what a late report means."""
+        known = self.core.state.tasks[task]
+        batch = BatchId(known.batch)
+        newest = self.board.newest_attempt(task)
+        if newest is not None and newest.verdict == "uncertain":
+            why = f"doubt {newest.command}"
+            await self._hold_for(batch, known.path, _REPORTED_AFTER_ALL, why)
+        await self.alarms.clear(f"{LATE_REPORT}{task}")
+        for control in self.holds.controls(batch):
+            if f"{LATE_REPORT}{task}" in control.reasons:
+                await self.holds.let_go_on(batch, control, "two people decided")
+
+    async def _hold_for(self, batch: BatchId, path: str, why: str, reason: str) -> None:
+        """Hold the unit procedure of a phase; where that has ended, all of the batch that runs."""
+        running = self.holds.controls(batch)
+        own = [one for one in running if path.startswith(f"{one.path}/")]
+        for control in own or running:
+            await self.holds.hold(batch, control, why, reason)
+
+    def reopened(self, task: TaskId) -> tuple[AnyEvent, ...]:
+        """Return what puts the newest attempt at a task's hand work in doubt again.
+
+        Empty unless it was settled as not done.
+        """
+        attempt = self.board.newest_attempt(task)
+        if attempt is None or attempt.verdict != "nothing":
+            return ()
+        batch, path, number = self.board.place_of(task)
+        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        return (
+            AttemptReopened(
+                batch=batch,
+                path=path,
+                word=number,
+                command=CommandId(attempt.command),
+                why=_REPORTED_AFTER_ALL,
+            ),
+            doubt_offered(
+                batch, path, attempt, act, _REPORTED_AFTER_ALL, now=self.core.clock.utc()
+            ),
+        )
 
     def _look_at_report(self, recorded: Recorded[AnyEvent]) -> None:
         """Look at a report that came on record as its task was withdrawn."""
@@ -462,36 +533,30 @@ class Engine:
             batch = state.tasks[task].batch
             for unit_procedure in state.batches[batch].procedures:
                 self.holds.control_of(batch, unit_procedure)
-            await self.reported_late(task)
+            await self._late_look(task)
 
     async def _look_at_late_report(self, task: TaskId) -> None:
         core = self.core
         attempt = await self.board.settlement(task)
-        if attempt is not None and attempt.verdict == "all":
-            return  # the report counted
-        if attempt is None or attempt.verdict != "nothing":
+        known = core.state.tasks[task]
+        batch = BatchId(known.batch)
+        newest = self.board.newest_attempt(task)
+        if attempt is not None and attempt is newest and attempt.verdict == "nothing":
+            await core.record(batch, *self.reopened(task))
+            await self._hold_for(batch, known.path, _REPORTED_AFTER_ALL, f"doubt {task}")
+            return
+        for control in self.holds.controls(batch):
+            if f"doubt {task}" in control.reasons:
+                await self.holds.let_go_on(batch, control, "the report counted")
+        if attempt is None or attempt.verdict != "all":
             await self.alarms.raise_alarm(
                 f"late report {task}",
                 tier="alarm",
                 cause=f"{task} was reported after it had been withdrawn and done anew",
                 consequence="It may have been done twice",
                 action="Look at the material together with who reported it",
-                batch=BatchId(core.state.tasks[task].batch),
+                batch=batch,
             )
-            return
-        batch, path, number = self.board.place_of(task)
-        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
-        why = "a person reports it as done, and it had been withdrawn"
-        await core.record(
-            batch,
-            AttemptReopened(
-                batch=batch, path=path, word=number, command=CommandId(attempt.command), why=why
-            ),
-            doubt_offered(batch, path, attempt, act, why, now=core.clock.utc()),
-        )
-        for control in self.holds.controls(batch):
-            if path.startswith(f"{control.path}/"):
-                await self.holds.hold(batch, control, why, f"doubt {attempt.command}")
 
     async def look_for_outside_acts(self, equipment: EquipmentId) -> None:
         """Compare what a device shows with what it showed when last settled."""

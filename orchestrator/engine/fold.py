@@ -20,6 +20,7 @@ from orchestrator.engine.materials import (
 )
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
+    LATE_REPORT,
     AlarmState,
     AnsweredState,
     AttemptState,
@@ -637,6 +638,22 @@ def _task_taken_back(state: HostState, at: Recorded[Any], event: ev.TaskTakenBac
         task.taken_by = ""
 
 
+def _hand_work_reported_late(
+    state: HostState, at: Recorded[Any], event: ev.HandWorkReportedLate
+) -> None:
+    """Keep what a person says they did; it changes nothing until two people decide."""
+    task = state.tasks[event.task]
+    task.changed = at.seq
+    task.reported_by = event.by
+    task.values = event.values
+
+
+def _late_report_decided(state: HostState, at: Recorded[Any], event: ev.LateReportDecided) -> None:
+    del at
+    for procedure in state.batches[event.batch].procedures.values():
+        procedure.reasons.pop(f"{LATE_REPORT}{event.task}", None)
+
+
 def _lease_wanted(state: HostState, at: Recorded[Any], event: ev.LeaseWanted) -> None:
     state.waiters[_place_in_run(event.batch, event.path)] = WaiterState(
         event.batch, event.path, list(event.resources), at.at, event.least_time_left
@@ -792,6 +809,8 @@ _STEPS: Final = cast(
         "task_withdrawn": _task_withdrawn,
         "task_recalled": _task_recalled,
         "task_taken_back": _task_taken_back,
+        "hand_work_reported_late": _hand_work_reported_late,
+        "late_report_decided": _late_report_decided,
         "lease_wanted": _lease_wanted,
         "lease_withdrawn": _lease_withdrawn,
         "lease_granted": _lease_granted,

@@ -16,7 +16,7 @@ from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
 from orchestrator.engine.leases import CLEARANCE
 from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
-from orchestrator.engine.state import ProcedureState, TaskState
+from orchestrator.engine.state import LATE, LATE_REPORT, ProcedureState, TaskState
 from orchestrator.journal.events import (
     AnyEvent,
     CommandAnswered,
@@ -251,7 +251,8 @@ class Holds:
         control.clear(
             reason
             for reason in control.reasons
-            if reason.startswith("doubt ") and reason.removeprefix("doubt ") not in attempts
+            if (reason.startswith("doubt ") and reason.removeprefix("doubt ") not in attempts)
+            or self._is_decided(reason)
         )
         if set(control.reasons) != {_DECIDED} or control.ends:
             control.clear((_DECIDED,))
@@ -262,6 +263,11 @@ class Holds:
             )
             return
         await self._restart(batch, control, why)
+
+    def _is_decided(self, reason: str) -> bool:
+        """Return whether a reason is a late report of which two people said what it means."""
+        asked = self._core.state.tasks.get(f"{reason.removeprefix(LATE_REPORT)}{LATE}")
+        return reason.startswith(LATE_REPORT) and asked is not None and asked.status == "done"
 
     async def _restart_once_held(self, batch: BatchId, control: UnitControl, why: str) -> None:
         """Restart a unit procedure as soon as what still acts in it has come to rest."""
@@ -300,6 +306,13 @@ class Holds:
                 what,
                 why=f"an act is in {doubts[0]}",
                 do_next="Have two people say what was done; it then goes on",
+            )
+        late = [one for one in control.reasons if one.startswith(LATE_REPORT)]
+        if late and trigger in ("restart", "resume"):
+            raise IllegalTransitionError(
+                what,
+                why=f"nobody has decided yet what the {late[0]} means",
+                do_next="Have two people say whether it was done twice; it then goes on",
             )
         state = self.state_of(batch, control.path)
         if trigger == "hold" and state in _AT_REST and BY_PERSON not in control.reasons:
@@ -383,12 +396,12 @@ class Holds:
     def _questions(self, batch: str, unit_procedure: str, why: str) -> list[TaskWithdrawn]:
         """Return what withdraws the questions that needn't be answered any more.
 
-        A doubt must still be decided, and a line cleared.
+        A doubt and a late report must still be decided, and a line cleared.
         """
         return [
             TaskWithdrawn(task=name, why=why or "it was stopped")
             for name, task in self._tasks_of(batch, unit_procedure)
-            if task.work in ("enter", "decide") and not name.endswith(("/doubt", CLEARANCE))
+            if task.work in ("enter", "decide") and not name.endswith(("/doubt", LATE, CLEARANCE))
         ]
 
     def _tasks_of(self, batch: str, unit_procedure: str) -> Iterator[tuple[TaskId, TaskState]]:

@@ -7,12 +7,18 @@ a finished phase asked and was answered is dropped, since its report stands.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.kernel.instants import Instant
 
 Texts = dict[str, str]
+
+LATE: Final = "/late"
+"""How the name of a task ends that asks what a late report of hand work means."""
+
+LATE_REPORT: Final = "late report "
+"""How the reason begins for which a unit procedure is held until two people have said so."""
 
 
 @dataclass(slots=True)

@@ -82,6 +82,26 @@ class Board:
         await self._core.bells.until("news", lambda: attempt.verdict != "open")
         return attempt
 
+    def stands_against(self, task: TaskId) -> TaskId | None:
+        """Return the task because of which a report of hand work can't count as it stands.
+
+        Its work was withdrawn, and by now somebody else has it in hand or reports it, or its
+        phase has ended. None where the report counts, at once or for two people to decide.
+        """
+        known = self._core.state.tasks.get(task)
+        if known is None or known.work != "do" or known.status != "withdrawn":
+            return None
+        if self._word_of(task) is None:
+            return task
+        newest = self.newest(task)
+        is_free = self._core.state.tasks[newest].status in ("offered", "withdrawn")
+        return None if is_free else newest
+
+    def newest_attempt(self, task: TaskId) -> AttemptState | None:
+        """Return the newest attempt at the same hand work; None once its phase has ended."""
+        word = self._word_of(task)
+        return None if word is None else word.attempts[-1]
+
     def is_passed_over(self, task: str) -> bool:
         """Return whether hands report work as done whose attempt was settled as not begun."""
         known = self._core.state.tasks.get(task)

@@ -729,6 +729,32 @@ class TaskTakenBack(Frozen):
     why: str
 
 
+class HandWorkReportedLate(Frozen):
+    """A person says that they did what was withdrawn, and somebody else had or did by then."""
+
+    kind: Literal["hand_work_reported_late"] = "hand_work_reported_late"
+    batch: BatchId
+    path: PhasePath
+    task: TaskId
+    by: UserId
+    values: Texts = {}
+    against: TaskId = Field(description="The newest task for the same hand work")
+
+
+class LateReportDecided(Frozen):
+    """Two people said what a late report means.
+
+    ``same``: the work was done once, and the report is of it. ``twice``: it was done besides.
+    ``mistaken``: the person who reported it did nothing.
+    """
+
+    kind: Literal["late_report_decided"] = "late_report_decided"
+    batch: BatchId
+    task: TaskId
+    verdict: Literal["same", "twice", "mistaken"]
+    signatures: tuple[Signed, ...]
+
+
 # Sharing the cell, limits, alarms, deviations ------------------------------------------------
 
 
@@ -905,6 +931,8 @@ AnyEvent = Annotated[
     | TaskWithdrawn
     | TaskRecalled
     | TaskTakenBack
+    | HandWorkReportedLate
+    | LateReportDecided
     | LeaseWanted
     | LeaseWithdrawn
     | LeaseGranted

@@ -359,21 +359,35 @@ class Writer:
         return Container(name)
 
     def empty_bag(
-        self, name: str, *, capacity: Volume, filled: Range[Volume] | None = None
+        self,
+        name: str,
+        *,
+        catalogue: str,
+        capacity: Volume,
+        filled: Range[Volume] | None = None,
     ) -> Container:
-        """Declare a bag that is filled here; ``filled`` where a step states no volume."""
+        """Declare a bag that is filled here; ``filled`` where a step states no volume.
+
+        ``catalogue`` is the site's name of the kind of bag, e.g. ``"cryobag"``: no other kind
+        stands for it, however large.
+        """
         self._declare(
             name,
             "empty bag",
-            lambda: model.EmptyBag(name=name, capacity=capacity, filled=filled),
+            lambda: model.EmptyBag(
+                name=name, catalogue=catalogue, capacity=capacity, filled=filled
+            ),
             self._materials,
         )
         return Container(name)
 
-    def tube(self, name: str, *, capacity: Volume = 2 * mL) -> Container:
-        """Declare a tube for a sample."""
+    def tube(self, name: str, *, catalogue: str = "tube", capacity: Volume = 2 * mL) -> Container:
+        """Declare a tube for a sample; ``catalogue`` is the site's name of its kind."""
         self._declare(
-            name, "tube", lambda: model.Tube(name=name, capacity=capacity), self._materials
+            name,
+            "tube",
+            lambda: model.Tube(name=name, catalogue=catalogue, capacity=capacity),
+            self._materials,
         )
         return Container(name)
 

@@ -84,11 +84,18 @@ class Reagent(Frozen):
     )
 
 
+_KIND_OF_EMPTY: Final = (
+    "What the site's catalogue calls it (a MaterialId); empty only in a recipe of an older "
+    "version, of which no batch is made"
+)
+
+
 class EmptyBag(Frozen):
     """A bag that is filled in this procedure."""
 
     material: Literal["empty_bag"] = "empty_bag"
     name: str
+    catalogue: str = Field(default="", description=_KIND_OF_EMPTY)
     capacity: Volume
     filled: Range[Volume] | None = Field(
         default=None, description="What it holds after a step that states no volume of its own"
@@ -100,6 +107,7 @@ class Tube(Frozen):
 
     material: Literal["tube"] = "tube"
     name: str
+    catalogue: str = Field(default="", description=_KIND_OF_EMPTY)
     capacity: Volume
 
 

@@ -99,8 +99,8 @@ def _material(one: Material) -> str:
     if isinstance(one, Reagent):
         whose = "made for this patient, " if one.patient_specific else ""
         return f"{one.name}: {whose}{one.volume} of {one.catalogue}, {one.in_use} once in use"
-    kind = "empty bag" if isinstance(one, EmptyBag) else "tube"
-    return f"{one.name}: {kind} for at most {one.capacity}"
+    kind = "empty bag" if isinstance(one, EmptyBag) else "empty tube"
+    return f"{one.name}: {kind} {one.catalogue!r} for at most {one.capacity}"
 
 
 def _kit(kit: Kit) -> str:

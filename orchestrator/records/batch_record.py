@@ -76,6 +76,7 @@ from orchestrator.records.record_model import (
     Summary,
     TraceEntry,
 )
+from orchestrator.records.stated_volume import stated_volume
 
 __all__ = ["BatchRecord", "Expectation", "batch_record", "record_of_history"]
 
@@ -299,8 +300,9 @@ class _Assembly:
         for story in self._history.attempts.values():
             act: dict[str, Any] = story.intended.event.act or story.intended.event.asked
             done = "" if story.ended is None else story.ended.event.done
-            if act["kind"] == "pump_volume" and done and story.ended is not None:
-                moved = (story.intended.at, story.ended.at, Volume.read(done).base)
+            volume = stated_volume(done) if act["kind"] == "pump_volume" else None
+            if volume is not None and story.ended is not None:
+                moved = (story.intended.at, story.ended.at, volume.base)
                 drawn.setdefault(act["source"], []).append(moved)
         return drawn
 
@@ -492,6 +494,21 @@ class _Assembly:
                 doubt="" if story.uncertain is None else story.uncertain.event.why,
                 verdict=event.verdict,
                 done=event.done,
+                signatures=self._signatures_on(one),
+            )
+
+        late = {one.event.task: one for one in self._history.of_kind(ev.HandWorkReportedLate)}
+        for one in self._history.of_kind(ev.LateReportDecided):
+            reported = late[one.event.task].event
+            said = "".join(f", {name} {value}" for name, value in reported.values.items())
+            yield ReconciliationEntry(
+                seq=one.seq,
+                at=one.at,
+                command=one.event.task,
+                equipment="hands",
+                doubt=f"reported late by {self._history.name_of(reported.by)}{said}",
+                verdict=one.event.verdict,
+                done="",
                 signatures=self._signatures_on(one),
             )
 

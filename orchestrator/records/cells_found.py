@@ -34,6 +34,7 @@ from orchestrator.records.record_model import (
     PhaseEntry,
     YieldEntry,
 )
+from orchestrator.records.stated_volume import stated_volume
 
 _NL_PER_ML: Final = 1_000_000
 
@@ -107,7 +108,12 @@ class _Follower:
                     if name.split("/")[0] == act["container"]
                 }  # fmt: skip
             case "pump_volume":
-                self._pumped(at, path, act, Volume.read(done).base)
+                volume = stated_volume(done)
+                if volume is None:  # nobody knows how many cells went with it
+                    self._cells.pop(act["source"], None)
+                    self._cells.pop(act["target"], None)
+                else:
+                    self._pumped(at, path, act, volume.base)
             case "count_cells":
                 self._counted(at, path, act["sample"], detail)
             case "hand_act":
@@ -281,7 +287,8 @@ def liquids(phases: tuple[PhaseEntry, ...]) -> tuple[LiquidEntry, ...]:
         asked = sum(Volume.read(one.asked).base for one in acts)
         if not asked:
             continue
-        moved = sum(Volume.read(one.done).base for one in acts if one.done)
+        volumes = [stated_volume(one.done) for one in acts]
+        moved = sum(one.base for one in volumes if one is not None)
         weighed = [Volume.read(one.weighed).base for one in acts if one.weighed]
         found.append(
             LiquidEntry(

@@ -206,6 +206,8 @@ def _accounts(record: BatchRecord) -> Iterator[str]:
         if one.discrepancies:
             events = ", ".join(map(str, one.discrepancies))
             yield f"{one.container}: its volumes don't add up at event {events}"
+    for one in record.genealogy.unreadable:
+        yield f"{one.container}: event {one.seq} states {one.text!r}, which is no volume: {one.why}"
     for container in record.genealogy.never_received:
         yield f"{container}: material moved there that was never received"
 

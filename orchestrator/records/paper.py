@@ -26,6 +26,8 @@ from orchestrator.records.record_model import (
     FailureEntry,
     IdentityEntry,
     IdentityRefusedEntry,
+    LossEntry,
+    PartEntry,
     PhaseEntry,
     SeenEntry,
     SignatureEntry,
@@ -698,22 +700,34 @@ class _Paper:
         yield from _heading("WHAT CAME OF THE MATERIAL")
         for part in found.parts:
             yield from _wrapped(
-                f"[{part.seq}] {part.kind}: {part.volume} of {part.source} "
+                f"[{part.seq}] {part.kind}: {_amount(part)} of {part.source} "
                 f"({names.get(part.source, '')}) into {part.target} "
-                f"({names.get(part.target, '')})",
+                f"({names.get(part.target, '')}), {part.measured}",
                 "",
                 "    ",
             )
-        for loss in found.losses:
+        for one in (*found.losses, *found.gains):
+            came = "lost" if isinstance(one, LossEntry) else "came in"
+            how = f"not measured, calculated from {one.calculated_from}"
             yield from _wrapped(
-                f"[{loss.seq}] lost, by difference and not measured: {loss.volume} of "
-                f"{loss.container} ({names.get(loss.container, '')}), {loss.why}",
+                f"[{one.seq}] {came}: {one.volume} of {one.container} "
+                f"({names.get(one.container, '')}), {one.why}: "
+                f"{how if one.calculated_from else 'measured'}",
+                "",
+                "    ",
+            )
+        for bad in found.unreadable:
+            yield from _wrapped(
+                f"[{bad.seq}] UNREADABLE: {bad.text!r} of {bad.container} "
+                f"({names.get(bad.container, '')}): {bad.why}",
                 "",
                 "    ",
             )
         for container in found.never_received:
             yield f"NEVER RECEIVED: {container}"
-        yield from _none((*found.parts, *found.losses, *found.never_received))
+        yield from _none(
+            (*found.parts, *found.losses, *found.gains, *found.unreadable, *found.never_received)
+        )
         yield from _heading("WHETHER IT ADDS UP: came in - went out - lost - unexplained = held")
         rows = [
             (
@@ -722,7 +736,7 @@ class _Paper:
                 one.went_out,
                 one.lost,
                 f"{one.unexplained} DISCREPANCY" if one.discrepancies else one.unexplained,
-                one.held,
+                f"{one.held} ± {one.error}" if one.error else one.held,
                 ", ".join(one.donations),
             )
             for one in found.accounts
@@ -899,6 +913,12 @@ def for_people(text: str) -> str:
 def _heading(text: str) -> Iterator[str]:
     yield ""
     yield f"-- {text} ".ljust(WIDTH, "-")
+
+
+def _amount(part: PartEntry) -> str:
+    if not part.volume:
+        return "an unknown volume"
+    return f"{part.volume} ± {part.error}" if part.error else part.volume
 
 
 def _none(rows: Sequence[object]) -> Iterator[str]:

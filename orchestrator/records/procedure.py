@@ -6,7 +6,7 @@ lists the gap (``completeness``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from orchestrator.engine.phase_state import state_of_parent
@@ -51,6 +51,7 @@ from orchestrator.records.record_model import (
     Verification,
     WaitEntry,
 )
+from orchestrator.records.stated_volume import stated_volume
 
 _HOUSEKEEPING: Final = frozenset(
     {"kind", "unit", "longest", "on_interruption", "quieten", "weighed", "instruction", "report"}
@@ -219,8 +220,8 @@ class Procedure:
         event: ev.AttemptIntended = first.event
         attempts = tuple(self._attempt(story) for story in self._attempts[path, event.word])
         asked = event.asked
-        pumped = [Volume.read(one.done) for one in attempts if one.done and _is_pump(asked)]
-        weighed = [one.detail["weighed"] for one in attempts if "weighed" in one.detail]
+        pumped = _volumes(one.done for one in attempts if _is_pump(asked))
+        weighed = _volumes(one.detail.get("weighed", "") for one in attempts)
         plain = [one.done for one in attempts if one.done not in ("", "1")]
         return ActEntry(
             seq=first.seq,
@@ -232,7 +233,7 @@ class Procedure:
             parameters=in_texts(asked),
             asked=str(asked["volume"]) if _is_pump(asked) else "",
             done=str(_sum(pumped)) if pumped else (plain[-1] if plain else ""),
-            weighed=str(_sum([Volume.read(one) for one in weighed])) if weighed else "",
+            weighed=str(_sum(weighed)) if weighed else "",
             settled=bool(attempts) and attempts[-1].outcome == "all",
             attempts=attempts,
         )
@@ -471,6 +472,11 @@ def _by(at: At | None) -> str:
 
 def _is_pump(act: Mapping[str, Any]) -> bool:
     return act["kind"] == "pump_volume"
+
+
+def _volumes(texts: Iterable[str]) -> list[Volume]:
+    """Return the volumes among the texts."""
+    return [one for one in map(stated_volume, texts) if one is not None]
 
 
 def _sum(volumes: list[Volume]) -> Volume:

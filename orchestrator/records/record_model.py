@@ -554,15 +554,39 @@ class PartEntry(Frozen):
     kind: str
     source: str
     target: str
-    volume: str
+    volume: str = Field(description="Empty where nobody can read how much it was")
+    measured: str = Field(default="", description="By what: weighed, counted, reported or as asked")
+    error: str = Field(default="", description="How far off that may be, where it is stated")
 
 
 class LossEntry(Frozen):
-    """Material that left a container and went into none: a difference that nobody measured."""
+    """Material that left a container and went into none: declared."""
 
     seq: int
     container: str
     volume: str
+    why: str
+    calculated_from: str = Field(
+        default="", description="The amounts whose difference it is; empty if it was measured"
+    )
+
+
+class GainEntry(Frozen):
+    """Material that came into a container from none of the batch's: declared."""
+
+    seq: int
+    container: str
+    volume: str
+    why: str
+    calculated_from: str = Field(description="The amounts whose difference it is")
+
+
+class UnreadableEntry(Frozen):
+    """An amount that stands in the journal, and that nobody can read as one."""
+
+    seq: int
+    container: str
+    text: str
     why: str
 
 
@@ -580,6 +604,9 @@ class AccountEntry(Frozen):
     lost: str = ""
     unexplained: str = ""
     held: str = ""
+    error: str = Field(
+        default="", description="How far ``held`` may be off because of its pumped volumes"
+    )
     discrepancies: tuple[int, ...] = Field(
         default=(), description="Events at which the difference had to be investigated"
     )
@@ -590,6 +617,8 @@ class GenealogyEntry(Frozen):
 
     parts: tuple[PartEntry, ...]
     losses: tuple[LossEntry, ...]
+    gains: tuple[GainEntry, ...] = ()
+    unreadable: tuple[UnreadableEntry, ...] = ()
     accounts: tuple[AccountEntry, ...]
     never_received: tuple[str, ...]
 

@@ -34,6 +34,21 @@ def assert_agree(record: BatchRecord, second: Recomputed) -> None:
         one for phase in record.procedure for one in phase.entries if isinstance(one, IdentityEntry)
     ]
     assert len(proofs) == second.identity_checks
+    for one in record.genealogy.accounts:
+        assert millilitres(one.held) == second.held[one.container], one.container
+
+
+def assert_rests_on_weight(record: BatchRecord) -> None:
+    """By weight where a balance saw more than the pump: one bag's liquid is denser than water.
+
+    A dose of 50 mL of it weighs 50.93 g: an account that rested on what was asked would say 50 mL.
+    """
+    out = {millilitres(one.went_out) for one in record.genealogy.accounts}
+    assert Decimal("50.93") in out
+    measures = {one.measured for one in record.genealogy.parts}
+    assert measures == {"as reported", "as asked", "weighed, at 1 g/mL", "by the pump's count"}
+    (lost,) = record.genealogy.losses
+    assert lost.calculated_from.startswith("the account's 185 mL of C-001-01 and the 50 mL")
 
 
 def assert_cells_agree(record: BatchRecord, second: Recomputed) -> None:

@@ -38,6 +38,8 @@ class Recomputed:
     densities: list[tuple[int, Decimal]] = field(default_factory=list[tuple[int, Decimal]])
     seeded: Decimal | None = None
     harvested: Decimal | None = None
+    held: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """Millilitres by container, by the better measure of each pumped volume."""
 
 
 def recomputed(journal: Path, batch: str) -> Recomputed:
@@ -45,6 +47,16 @@ def recomputed(journal: Path, batch: str) -> Recomputed:
     with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as connection:
         rows = connection.execute("SELECT seq, at_utc, kind, body FROM events ORDER BY seq")
         return _added_up([(seq, at, kind, json.loads(body)) for seq, at, kind, body in rows], batch)
+
+
+def better_measured(done: str, weighed: str) -> Decimal:
+    """Return a pumped volume: by weight where that is off by less than the pump's count may be."""
+    counted = millilitres(done)
+    if not weighed:
+        return counted
+    by_weight = millilitres(weighed)
+    off_by_weight = Decimal("0.3") + by_weight * 2 / 100
+    return by_weight if off_by_weight < counted * 5 / 100 else counted
 
 
 def seconds_between(first: str, last: str) -> Decimal:
@@ -68,6 +80,11 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
             holds[body["container"]] = millilitres(body["volume"] or "0 mL")
             for position, volume in zip(body["positions"], body["volumes"], strict=True):
                 holds[f"{body['container']}/{position}"] = millilitres(volume)
+            found.held |= {
+                name: volume
+                for name, volume in holds.items()
+                if name.split("/")[0] == body["container"]
+            }
         if kind in ("recipe_submitted", "recipe_signed") and body["recipe"] == recipe:
             found.signatures += 1
         if kind == "task_verified" and body["task"] in tasks:
@@ -109,6 +126,9 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
             cells[target] = cells.get(target, Decimal(0)) + share
             holds[source] -= moved
             holds[target] += moved
+            measured = better_measured(body["done"], body["detail"].get("weighed", ""))
+            found.held[source] -= measured
+            found.held[target] += measured
             if where == "seed_and_activate" and share:
                 found.seeded = (found.seeded or Decimal(0)) + share
                 vessel = target
@@ -123,9 +143,12 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
             reported = body["detail"].get("volume") or act["parameters"].get("volume")
             if act["work"] == "receive" and "volume" in body["detail"]:
                 holds[act["containers"][0]] = millilitres(body["detail"]["volume"])
+                found.held[act["containers"][0]] = millilitres(body["detail"]["volume"])
             elif act["work"] == "select_magnetically":
                 holds[act["containers"][0]] = Decimal(0)
                 holds[act["containers"][1]] += millilitres(reported)
+                found.held[act["containers"][0]] = Decimal(0)
+                found.held[act["containers"][1]] += millilitres(reported)
             elif act["work"] == "draw_sample":
                 source, tube = act["containers"][:2]
                 sampled[tube] = source
@@ -133,4 +156,6 @@ def _added_up(rows: list[tuple[int, str, str, dict[str, Any]]], batch: str) -> R
                 cells[source] = cells.get(source, Decimal(0)) * (1 - drawn / holds[source])
                 holds[source] -= drawn
                 holds[tube] += drawn
+                found.held[source] -= drawn
+                found.held[tube] += drawn
     return found

@@ -18,7 +18,12 @@ from orchestrator.process_cell.simulation import BATCH, simulate
 from orchestrator.records.batch_record import BatchRecord, batch_record
 from orchestrator.records.record_model import IdentityEntry
 from tests.pace import times_slower
-from tests.records.agreement import assert_agree, assert_cells_agree, assert_whole
+from tests.records.agreement import (
+    assert_agree,
+    assert_cells_agree,
+    assert_rests_on_weight,
+    assert_whole,
+)
 from tests.records.batch_recomputed import recomputed
 from tests.simulation.many import CAR_T, MSC, recipe_of
 
@@ -53,7 +58,11 @@ def assert_carried_proofs_name_their_scans(record: BatchRecord) -> None:
 
 
 def assert_material_adds_up(record: BatchRecord) -> None:
-    """Compare the accounts by moves with what the engine's ledger says that containers hold."""
+    """Compare the accounts with the engine's ledger.
+
+    The ledger counts what the pump says. The account rests on weight where that is better, so
+    they agree within the account's own error; exactly, it is recomputed in ``tests/records``.
+    """
     found = record.genealogy
     held = {one.container: one.volume for one in record.containers}
     assert found.never_received == ()
@@ -64,7 +73,8 @@ def assert_material_adds_up(record: BatchRecord) -> None:
             for text in (one.came_in, one.went_out, one.lost, one.unexplained, one.held)
         )
         assert came_in - went_out - lost - unexplained == left
-        assert one.held == held[one.container]
+        error = Volume.read(one.error).base if one.error else 0
+        assert abs(left - Volume.read(held[one.container]).base) <= error, one
         assert not one.discrepancies, one
     products = [one.target for one in found.parts if one.kind == "split"]
     donations = {one.container: one.donations for one in found.accounts}
@@ -106,6 +116,7 @@ def test_run_a_of_the_car_t_process_comes_out_as_published(tmp_path: Path) -> No
     assert_agree(record, second)
     assert_cells_agree(record, second)
     assert_whole(record)
+    assert_rests_on_weight(record)
     assert took_s <= CPU_S_MOST, "of the processor's time: what else runs here doesn't count"
 
     events = list(read_events(tmp_path / "journal.sqlite", EVENTS))

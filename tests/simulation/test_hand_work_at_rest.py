@@ -17,10 +17,16 @@ from hw_mocks.ledger_record import ledger_of
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import TaskState
-from orchestrator.journal.events import AttemptReconciled
+from orchestrator.journal.events import (
+    AnyEvent,
+    AttemptReconciled,
+    HandWorkReportedLate,
+    LateReportDecided,
+)
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.records.batch_record import batch_record
 from orchestrator.records.comparison import LedgerEffect, compare
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
@@ -345,5 +351,192 @@ def test_a_late_report_on_record_as_the_software_died_is_looked_at(
                 await asyncio.sleep(SOON_S)
                 await room.command("restart")
                 await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+# reported late, when others had it in hand or had done it ------------------------------------
+
+
+WELDED = {"values": {"weld": "sound"}}
+
+
+def _recorded(engine: Engine, *kinds: type[AnyEvent]) -> list[AnyEvent]:
+    return [one.event for one in engine.core.journal.events() if isinstance(one.event, kinds)]
+
+
+@asynccontextmanager
+async def _offered_anew(folder: Path) -> AsyncGenerator[tuple[_Room, str, str]]:
+    """Yield the cell with the weld withdrawn and offered anew, nobody there, and both tasks."""
+    async with _at_the_weld(folder, taken=False) as room:
+        (old,) = _hand_work(room.engine, "offered")
+        await room.command("hold")
+        await asyncio.sleep(5)
+        await room.command("restart")
+        yield room, old, await room.until("offered")
+
+
+async def _decide(room: _Room, task: str, verdict: str) -> None:
+    for login in ("day-1", "day-2"):
+        await room.cell.give(login, "reconcile", task=f"{task}/late", verdict=verdict)
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize("stands", ["taken", "reported", "done", "over"])
+def test_what_a_person_says_they_did_is_on_record_whatever_the_screen_says(
+    tmp_path: Path, stands: str
+) -> None:
+    """Somebody else has the weld in hand, or made it: nothing goes on until two people look."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, engine = room.cell, room.engine
+            await cell.give("day-2", "take_task", task=new)
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            if stands != "taken":
+                await cell.give("day-2", "report_task", task=new, **WELDED)
+            if stands in ("done", "over"):
+                await cell.give("supervisor", "verify_task", task=new)
+            if stands == "over":
+                room.send_people(to_work=True)
+                await asyncio.wait_for(_until_over(engine, new), LONG_S)
+                room.send_people(to_work=False)
+            await cell.give("day-1", "report_task", task=old, **WELDED)
+            (late,) = _recorded(engine, HandWorkReportedLate)
+            assert isinstance(late, HandWorkReportedLate)
+            assert (late.task, late.values) == (old, {"weld": "sound"})
+            assert f"late report {old}" in engine.core.state.alarms
+            await asyncio.sleep(SOON_S)
+            with pytest.raises(RefusedError, match="late report"):
+                await room.command("restart")
+            with pytest.raises(RefusedError, match="reported after its withdrawal before"):
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+            if stands == "taken":
+                with pytest.raises(RefusedError, match="in hand"):
+                    await cell.give("day-1", "reconcile", task=f"{old}/late", verdict="same")
+                await cell.give("day-2", "report_task", task=new, **WELDED)
+            room.send_people(to_work=True)
+            await asyncio.sleep(SOON_S)
+            (decided,) = _recorded(engine, LateReportDecided)
+            assert isinstance(decided, LateReportDecided)
+            assert decided.verdict == "same", "the World holds one weld"
+            assert [one.meaning for one in decided.signatures] == ["performed", "verified"]
+            assert len({one.signer for one in decided.signatures}) == 2
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+async def _until_over(engine: Engine, task: str) -> None:
+    path = engine.core.state.tasks[task].path
+    phases = engine.core.state.batches[BATCH].phases
+    await engine.core.bells.until("news", lambda: phases[path].ended_at is not None)
+
+
+@pytest.mark.requirement("PRC-09")
+def test_a_late_report_of_what_the_other_let_be_is_the_one_that_counts(tmp_path: Path) -> None:
+    """Who had it in hand found it done, and says not done: two people decide what was."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, engine = room.cell, room.engine
+            await cell.give("day-2", "take_task", task=new)
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            await cell.give("day-1", "report_task", task=old, **WELDED)
+            await cell.give("day-2", "report_task", task=new, choice="not done")
+            await cell.give("supervisor", "verify_task", task=new)
+            await asyncio.sleep(5)
+            await _decide(room, old, "same")
+            with pytest.raises(RefusedError, match="doubt"):
+                await room.command("restart")
+            room.send_people(to_work=True)
+            await room.assert_it_ends_with_one_weld()
+            (settled,) = _recorded(engine, AttemptReconciled)
+            assert isinstance(settled, AttemptReconciled)
+            assert settled.detail == {"weld": "sound"}
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09", "IDC-13")
+def test_what_was_done_twice_goes_into_quarantine(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, engine = room.cell, room.engine
+            await cell.give("day-2", "report_task", task=new, **WELDED)
+            await cell.give("day-1", "report_task", task=old, **WELDED)
+            await cell.give("day-1", "reconcile", task=f"{old}/late", verdict="twice")
+            with pytest.raises(RefusedError, match="stated something else"):
+                await cell.give("day-2", "reconcile", task=f"{old}/late", verdict="same")
+            await _decide(room, old, "twice")
+            record = batch_record(engine.core.journal.path, BATCH)
+            (told,) = record.reconciliations
+            assert (told.verdict, len(told.signatures)) == ("twice", 2)
+            assert told.doubt.endswith(", weld sound")
+            assert engine.core.state.containers[BAG].quarantined
+            (deviation,) = engine.core.state.deviations.values()
+            assert "done twice" in deviation.text
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_a_late_report_holds_after_the_software_died(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                for one in cell.technicians:
+                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+                await begin(engine)
+                old = await room.until("offered")
+                room.send_people(to_work=False)
+                await room.command("hold")
+                await asyncio.sleep(5)
+                await room.command("restart")
+                new = await room.until("offered")
+                cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+                cell.world.hands.put(BAG, "hook", by="U-0009")
+                await cell.give("day-2", "report_task", task=new, **WELDED)
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                await asyncio.sleep(5)
+                with pytest.raises(RefusedError, match="late report"):
+                    await room.command("restart")
+                room.send_people(to_work=True)
+                await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+def test_a_late_report_makes_nobody_else_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine takes its time to settle the attempt: others command meanwhile."""
+
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            cell, engine = room.cell, room.engine
+            (task,) = _hand_work(engine, "offered")
+
+            async def never(_: object) -> None:
+                await asyncio.sleep(LONG_S)
+
+            with monkeypatch.context() as slow:
+                slow.setattr(engine.board, "settlement", never)
+                await room.command("hold")
+                await asyncio.sleep(5)
+                late = asyncio.ensure_future(
+                    cell.give("day-1", "report_task", task=task, values={"weld": "sound"})
+                )
+                await asyncio.sleep(5)
+                async with asyncio.timeout(60):
+                    with pytest.raises(RefusedError, match="doubt"):
+                        await room.command("restart")
+                    await late
 
     run_in_virtual_time(test())

@@ -40,6 +40,13 @@ RULES = (
         because="Past it nothing shows that the reagent is still good.",
         do_next="Connect a fresh bag before its later use, or shorten what lies between.",
     ),
+    Rule(
+        code="M050",
+        severity="refuse",
+        demands="A container that comes empty says of which kind it is.",
+        because="An ordinary bag bursts in the freezer, and only a cryobag is made for it.",
+        do_next='State catalogue="..." where it is declared, as the site receives it.',
+    ),
 )
 
 Contents = tuple[tuple[str, tuple[int, int] | None], ...]
@@ -89,6 +96,10 @@ def look(view: View) -> Iterator[Problem]:
             seen.add(which)
             yield problem
     yield from _in_use(view)
+    for material in view.recipe.materials:
+        if isinstance(material, EmptyBag | Tube) and not material.catalogue.strip():
+            declared = f"{material.material.replace('_', '-')}:{material.name}"
+            yield Problem("M050", declared, f"of which kind {material.name!r} is isn't said.")
 
 
 def _start(view: View) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -216,7 +216,7 @@ def test_an_arm_after_power_up_is_powered_homed_unattached_and_attached() -> Non
 
     async def story(arm: BrooksPf400) -> None:
         await arm.identify()
-        assert await arm.standing() == Standing(values={})
+        assert await arm.standing() == Standing(values={}, witness="not homed")
         assert "HomeAll_IfNoPlate" not in paper.names
         with pytest.raises(MadeReadyError):
             await arm.prepare(PICK)
@@ -237,8 +237,24 @@ def test_an_attempt_that_began_unhomed_did_nothing_however_the_arm_stands(homed:
     paper.homed = homed
 
     async def story(arm: BrooksPf400) -> None:
-        settled = await arm.effect_of(PICK, FIRST, Standing(values={}))
+        settled = await arm.effect_of(PICK, FIRST, Standing(values={}, witness="not homed"))
         assert isinstance(settled.report, NothingDone)
+
+    with_arm(paper, story)
+
+
+@pytest.mark.parametrize("homed", [0, 1])
+@pytest.mark.parametrize("values", [{}, {"holds": "no"}])
+def test_an_attempt_of_which_nobody_wrote_how_it_began_is_in_doubt(
+    homed: int, values: dict[str, str]
+) -> None:
+    """As a journal may hold it whose version wrote less: missing evidence proves nothing."""
+    paper = PaperArm()
+    paper.homed = homed
+
+    async def story(arm: BrooksPf400) -> None:
+        settled = await arm.effect_of(PICK, FIRST, Standing(values=values))
+        assert isinstance(settled.report, CannotTell)
 
     with_arm(paper, story)
 
@@ -248,7 +264,7 @@ def test_an_arm_homed_by_somebody_since_its_standing_was_read_begins_anew() -> N
     paper.homed = 0
 
     async def story(arm: BrooksPf400) -> None:
-        assert (await arm.standing()).witness == ""
+        assert (await arm.standing()).witness == "not homed"
         paper.homed = 1
         with pytest.raises(MadeReadyError):
             await arm.prepare(PICK)

@@ -258,6 +258,23 @@ def test_what_the_outputs_tell_after_a_crash(outputs: int, uptime: int, verdict:
     with_block(paper, story)
 
 
+@pytest.mark.parametrize("outputs", [0x02, 0x00])
+@pytest.mark.parametrize(
+    "before", [Standing(values={"open": "p2"}, witness=""), Standing(values={}, witness="70000")]
+)
+def test_outputs_tell_nothing_where_nobody_wrote_what_was_before(
+    before: Standing, outputs: int
+) -> None:
+    paper = PaperBlock()
+    paper.outputs, paper.uptime = outputs, 70_010
+
+    async def story(block: MoxaIologikE1213) -> None:
+        settled = await block.effect_of(set_valves("p1", "vessel"), FIRST, before)
+        assert isinstance(settled.report, CannotTell)
+
+    with_block(paper, story)
+
+
 def test_inputs_are_safe_only_while_they_are_on() -> None:
     paper = PaperBlock()
 

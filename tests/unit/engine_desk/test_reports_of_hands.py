@@ -20,6 +20,7 @@ from orchestrator.journal.events import (
     AttemptSettled,
     AttemptUncertain,
     ContainerReceived,
+    HandWorkReportedLate,
     PhaseStarted,
     TaskOffered,
     TaskReported,
@@ -380,5 +381,46 @@ def test_a_label_is_never_taken_from_another_container(tmp_path: Path) -> None:
         assert state.labels[f"L-{KIT}"] == KIT
         assert state.containers["C-9"].quarantined
         assert not state.unfolded
+
+    tried(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-05")
+def test_a_late_report_of_a_label_that_the_other_reported_is_on_record(tmp_path: Path) -> None:
+    """Both name the one label that is on the bag: neither is refused for the other's sake."""
+    (label,) = _labels(1)
+
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        state = engine.core.state
+        await _intend(engine, Handwork.APPLY_LABEL, "label")
+        old, new = TaskId(str(COMMAND)), TaskId(f"{COMMAND.rpartition('.')[0]}.2")
+        offered = _offered("apply_label", "label").model_copy(
+            update={"task": old, "batch": BATCH, "path": PATH, "second_person": True}
+        )
+        await _record(engine, offered, TaskWithdrawn(task=old, why="held"))
+        await _record(
+            engine,
+            AttemptSettled(
+                batch=BATCH, command=COMMAND, verdict="nothing", done="", detail={}, after={},
+                witness="", evidence={},
+            ),
+            AttemptIntended(
+                batch=BATCH, path=PATH, word=1, attempt=2, command=CommandId(str(new)),
+                equipment=EquipmentId("hands"),
+                asked=_hand_act(Handwork.APPLY_LABEL, "label").model_dump(mode="json"),
+                before={}, witness="", evidence={},
+            ),
+            offered.model_copy(update={"task": new}),
+        )  # fmt: skip
+        await cell.give(SECOND, "report_task", task=str(new), values={"label": label})
+        await cell.give(FIRST, "report_task", task=str(old), values={"label": label})
+        (late,) = [
+            one.event
+            for one in engine.core.journal.events()
+            if isinstance(one.event, HandWorkReportedLate)
+        ]
+        assert (late.against, late.values) == (new, {"label": label})
+        assert state.tasks[f"{old}/late"].status == "offered"
 
     tried(tmp_path, attempt)

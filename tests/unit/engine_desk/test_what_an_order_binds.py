@@ -179,6 +179,7 @@ def wrong_things() -> Iterator[tuple[str, dict[str, Any], str]]:
             yield name, {"coi": "COI-002"}, "another therapy event"
         else:
             yield name, {"capacity": less(thing.capacity)}, f"for {thing.capacity}"
+            yield name, {"material": "something-else"}, f"isn't an empty {thing.material} for"
             yield name, {"coi": "COI-002"}, "another therapy event"
 
 
@@ -309,5 +310,22 @@ def test_what_happens_while_the_password_is_checked_counts(
         assert says in refusal.value.why
         assert repr(name) in refusal.value.why
         assert not order.engine.core.state.batches
+
+    ordering(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-05")
+def test_an_ordinary_bag_stands_for_no_cryobag_nor_the_other_way(tmp_path: Path) -> None:
+    """Large enough and empty isn't enough: only a cryobag is made to be frozen."""
+
+    async def attempt(order: Order) -> None:
+        pairs = [("dose bag", "transfer-bag"), ("dose bag", "bag"), ("selected cells", "cryobag")]
+        for number, (name, kind) in enumerate(pairs):
+            named = {"container": f"Y-{number}", "label": f"L-Y-{number}"}
+            roomy = {"material": kind, "capacity": "900 mL"}
+            thing = await order.receive(THINGS[name], **named, **roomy)
+            why = await order.refused({name: thing})
+            assert f"isn't an empty {THINGS[name].material} for" in why
+        await order.make_of({})
 
     ordering(tmp_path, attempt)

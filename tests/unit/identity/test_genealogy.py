@@ -22,9 +22,15 @@ from chain_of_identity.genealogy import (
     MoveKind,
     Received,
     Record,
+    Unreadable,
 )
 from devices.interfaces.hands import Handwork
-from orchestrator.journal.events import AttemptReconciled, ContainerReceived, PhaseStarted
+from orchestrator.journal.events import (
+    AttemptReconciled,
+    AttemptSettled,
+    ContainerReceived,
+    PhaseStarted,
+)
 from orchestrator.kernel.identifiers import (
     CoiId,
     ContainerId,
@@ -32,7 +38,13 @@ from orchestrator.kernel.identifiers import (
     UserId,
 )
 from orchestrator.kernel.quantities import Cells, Volume, mL, uL
-from orchestrator.records.genealogy_of import LEFT_ON_THE_BOX, genealogy_of, records_of
+from orchestrator.records.genealogy_of import (
+    LEFT_ON_THE_BOX,
+    PUMPED,
+    WEIGHED,
+    genealogy_of,
+    records_of,
+)
 from tests.unit.records.diary import BATCH, PATH, Diary, by_hand, pump
 
 
@@ -344,10 +356,19 @@ def test_a_journal_tells_where_a_donation_went_and_adds_up() -> None:
 
 
 def test_what_a_selection_leaves_is_a_declared_loss() -> None:
+    """Nobody measured it: it says from what it was calculated."""
     lost = [one for one in records_of(a_batch().events) if isinstance(one, Lost)]
-    assert [(one.container, one.volume, one.why) for one in lost] == [
-        ("C-1", 39 * mL, LEFT_ON_THE_BOX)
+    assert [(one.container, one.volume, one.why, one.calculated) for one in lost] == [
+        (
+            "C-1",
+            39 * mL,
+            LEFT_ON_THE_BOX,
+            "the account's 99 mL of C-1 and the 60 mL reported of C-2",
+        )
     ]
+    balance = genealogy_of(a_batch().events).balance(container("C-1"))
+    assert balance is not None
+    assert (balance.lost, balance.unexplained, balance.held) == (39 * mL, 1 * mL, 0 * mL)
 
 
 def test_a_selection_may_come_off_the_box_in_more_than_went_on() -> None:
@@ -360,6 +381,118 @@ def test_a_selection_may_come_off_the_box_in_more_than_went_on() -> None:
     assert balance is not None
     assert balance.held == 50 * mL
     assert genealogy.discrepancies() == ()
+    (gained,) = [
+        one
+        for one in records_of(diary.events)
+        if isinstance(one, Received) and one.container == "C-2" and one.volume == 30 * mL
+    ]
+    assert gained.calculated == "the account's 20 mL of C-1 and the 50 mL reported of C-2"
+
+
+def weighed(
+    diary: Diary, asked: float, by_weight: str, source: str, target: str = "K-1/vessel"
+) -> None:
+    command = diary.intend(pump(asked, source=source, target=target), "P1")
+    diary.write(
+        AttemptSettled(
+            batch=BATCH,
+            command=command,
+            verdict="all",
+            done=f"{asked:g} mL",
+            detail={"weighed": by_weight},
+            after={},
+            witness="",
+            evidence={},
+        )
+    )
+
+
+@pytest.mark.requirement("IDC-10")
+def test_an_account_rests_on_what_a_balance_saw_and_not_on_what_was_asked() -> None:
+    diary = Diary()
+    arrived(diary, "C-1", "patient_material", "150 mL")
+    arrived(diary, "K-1", "kit", positions=("vessel",), volumes=("0 mL",))
+    weighed(diary, 100.0, "97.5 mL", source="C-1")
+    genealogy = genealogy_of(diary.events)
+    (move,) = genealogy.moves
+    # 0.3 mL of two weighings and 2 % of density, where the pump's count is good for 5 mL
+    assert (move.volume, move.measured) == (97_500 * uL, WEIGHED)
+    assert move.error is not None
+    assert move.error.of(97_500 * uL) == 2_250 * uL
+    for name, held in (("C-1", 52_500 * uL), ("K-1/vessel", 97_500 * uL)):
+        balance = genealogy.balance(container(name))
+        assert balance is not None
+        assert (balance.held, balance.error, balance.discrepancies) == (held, 2_250 * uL, ())
+
+
+def test_a_dose_too_small_for_the_balance_is_told_by_the_pumps_count() -> None:
+    diary = Diary()
+    arrived(diary, "C-1", "reagent", "5 mL")
+    arrived(diary, "K-1", "kit", positions=("vessel",), volumes=("0 mL",))
+    weighed(diary, 1.0, "1.2 mL", source="C-1")
+    diary.settle(diary.intend(pump(2.0, source="C-1"), "P1"), done="2 mL")
+    genealogy = genealogy_of(diary.events)
+    told = [(one.volume, one.measured) for one in genealogy.moves]
+    assert told == [(1 * mL, PUMPED), (2 * mL, PUMPED)]
+    vessel = genealogy.balance(container("K-1/vessel"))
+    assert vessel is not None
+    assert vessel.error == 150 * uL  # one tube: off to the same side
+
+
+def test_what_comes_and_goes_by_one_measure_is_off_by_what_stays_and_by_each_weighing() -> None:
+    diary = Diary()
+    arrived(diary, "C-1", "reagent", "900 mL")
+    arrived(diary, "K-1", "kit", positions=("vessel",), volumes=("0 mL",))
+    for _ in range(4):
+        weighed(diary, 200.0, "200 mL", source="C-1")
+        weighed(diary, 190.0, "190 mL", source="K-1/vessel", target="C-1")
+    vessel = genealogy_of(diary.events).balance(container("K-1/vessel"))
+    assert vessel is not None
+    assert vessel.held == 40 * mL
+    # 2 % of the 40 mL that stayed, and eight times 0.3 mL each by itself: 0.3 mL * sqrt(8)
+    assert 800 * uL + 848 * uL <= vessel.error <= 800 * uL + 849 * uL
+
+
+@pytest.mark.parametrize("text", ["185 min", "-5 mL", "a lot"])
+@pytest.mark.parametrize("work", ["receive", "draw_sample", "select_magnetically"])
+def test_a_volume_that_nobody_can_read_is_told_and_breaks_nothing(text: str, work: str) -> None:
+    """An older version may have let one on record: the material went there all the same."""
+    diary = Diary()
+    arrived(diary, "C-1", "patient_material", "100 mL")
+    arrived(diary, "C-2", "empty")
+    bags = ["C-1"] if work == "receive" else ["C-1", "C-2"]
+    reported(diary, Handwork(work), *bags, volume=text)
+    genealogy = genealogy_of(diary.events)
+    assert genealogy.balance(container("C-1")) is None
+    told = [one for one in records_of(diary.events) if isinstance(one, Unreadable)]
+    assert [(one.container, one.text) for one in told] == [("C-1", text)]
+    if work != "receive":
+        assert genealogy.forward(container("C-1")) == {"C-1", "C-2"}
+        assert genealogy.balance(container("C-2")) is None
+
+
+def test_a_receipt_or_a_pumped_volume_that_nobody_can_read_is_told() -> None:
+    diary = Diary()
+    arrived(diary, "C-1", "patient_material", "ten")
+    arrived(diary, "K-1", "kit", positions=("vessel",), volumes=("none",))
+    diary.settle(diary.intend(pump(60.0, source="C-1"), "P1"), done="sixty")
+    told = [one for one in records_of(diary.events) if isinstance(one, Unreadable)]
+    assert [one.text for one in told] == ["ten", "none", "sixty"]
+    genealogy = genealogy_of(diary.events)
+    assert genealogy.forward(container("C-1")) == {"C-1", "K-1/vessel"}
+    assert genealogy.balance(container("K-1/vessel")) is None
+
+
+def test_a_selection_from_a_bag_of_unknown_contents_leaves_no_difference_to_tell() -> None:
+    diary = Diary()
+    arrived(diary, "C-1", "patient_material", "ten")
+    arrived(diary, "C-2", "empty")
+    reported(diary, Handwork.SELECT_MAGNETICALLY, "C-1", "C-2", volume="60 mL")
+    assert not [one for one in records_of(diary.events) if isinstance(one, Lost)]
+    genealogy = genealogy_of(diary.events)
+    assert [(one.source, one.target, one.volume) for one in genealogy.moves] == [
+        ("C-1", "C-2", 60 * mL)
+    ]
 
 
 def test_a_bag_that_came_with_less_than_its_papers_say_is_a_discrepancy() -> None:

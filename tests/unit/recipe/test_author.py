@@ -63,7 +63,7 @@ class Lab:
         self.cells: Container = p.patient_material("cells", volume=between(100 * mL, 200 * mL))
         self.medium = p.reagent("medium", volume=900 * mL, in_use=7 * day)
         self.enzyme = p.reagent("enzyme", volume=100 * mL, in_use=1 * day)
-        self.bag = p.empty_bag("bag", capacity=50 * mL)
+        self.bag = p.empty_bag("bag", catalogue="bag", capacity=50 * mL)
         self.tube = p.tube("day 5 sample")
         self.kit: KitInUse = p.kit(
             "kit", vessel="vessel", capacity=1 * L, flush_volume=1 * L, waste_capacity=2 * L
@@ -385,7 +385,9 @@ def test_what_no_recipe_can_hold_is_a_finding(
 
 def test_a_selection_gives_the_volume_that_its_bag_was_declared_for() -> None:
     def work(p: Writer, lab: Lab) -> None:
-        chosen = p.empty_bag("chosen", capacity=80 * mL, filled=between(45 * mL, 55 * mL))
+        chosen = p.empty_bag(
+            "chosen", catalogue="bag", capacity=80 * mL, filled=between(45 * mL, 55 * mL)
+        )
         with p.operation("A", longest_hold=1 * hour):
             lab.bench.load(lab.cells, lab.kit)
             selected = lab.bench.select_magnetically(

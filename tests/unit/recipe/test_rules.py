@@ -41,6 +41,7 @@ from orchestrator.recipe.model import (
     RepeatUntil,
     Step,
     Tier,
+    Tube,
     When,
 )
 from tests.unit.recipe.toys import (
@@ -189,6 +190,8 @@ def broken() -> list[tuple[str, Recipe]]:
                 step(3, claims(holds("kit"), draws("medium", TEN, "p1"))),
             ),
         ),
+        ("M050", recipe_of(step(1, claims()), materials=(EmptyBag(name="b", capacity=1 * mL),))),
+        ("M050", recipe_of(step(1, claims()), materials=(Tube(name="t", capacity=1 * mL),))),
         ("H010", recipe_of(step(1, claims(), longest_hold=0 * minute))),
         ("H010", recipe_of(no_hold)),
         ("H020", recipe_of(step(1, claims(product_safe_state=" ")))),
@@ -362,7 +365,9 @@ def test_the_time_between_two_turns_is_measured() -> None:
 
 
 def test_what_a_bag_holds_can_be_stated_where_no_step_states_it() -> None:
-    stated = EmptyBag(name="bag", capacity=100 * mL, filled=between(20 * mL, 30 * mL))
+    stated = EmptyBag(
+        name="bag", catalogue="bag", capacity=100 * mL, filled=between(20 * mL, 30 * mL)
+    )
     filling, drawing = claims(receives("bag")), claims(draws("bag", between(25 * mL, 25 * mL)))
     recipe = recipe_of(step(1, filling), step(2, drawing), materials=(CELLS, MEDIUM, stated))
     assert codes(recipe) == ["M010"]

@@ -105,7 +105,7 @@ OTHER_CELLS = PatientMaterial(
     name="other cells", volume=between(100 * mL, 100 * mL), longest_since_collection=3 * day
 )
 MEDIUM = Reagent(name="medium", catalogue="medium", volume=900 * mL, in_use=1 * day)
-BAG = EmptyBag(name="bag", capacity=100 * mL)
+BAG = EmptyBag(name="bag", catalogue="bag", capacity=100 * mL)
 KIT = Kit(
     name="kit",
     catalogue="kit",

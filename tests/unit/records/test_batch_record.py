@@ -19,6 +19,7 @@ from orchestrator.journal.events import (
     AttemptReconciled,
     AttemptSettled,
     AttemptUncertain,
+    ContainerReceived,
     DeviationClosed,
     DeviationOpened,
     Signed,
@@ -41,8 +42,10 @@ from orchestrator.records.record_model import (
     ContainerEntry,
     CountEntry,
     DeviationEntry,
+    GainEntry,
     HoldEntry,
     LabelEntry,
+    LossEntry,
     OpenTask,
     PhaseEntry,
     ReconciliationEntry,
@@ -231,6 +234,55 @@ def test_who_did_and_verified_hand_work_is_told_by_its_task_alone(folder: Path) 
     told = {who for one in attempts for who in (one.performed_by, one.verified_by)}
     assert not told & set(forged.values()), told
     assert any(one.verified_by for one in attempts), "a weld was verified"
+
+
+@pytest.mark.requirement("BRR-01", "IDC-10")
+@pytest.mark.parametrize(
+    ("spoilt", "update"),
+    [
+        (ContainerReceived, {"volume": "ten"}),
+        (ContainerReceived, {"volumes": ("none",) * 3}),
+        (AttemptSettled, {"done": "sixty"}),
+    ],
+)
+def test_an_amount_that_nobody_can_read_is_a_finding_in_a_record_that_is_made_all_the_same(
+    folder: Path, spoilt: type[Any], update: dict[str, Any]
+) -> None:
+    def is_meant(event: Any) -> bool:
+        if isinstance(event, ContainerReceived):
+            return (event.container == BAG) == ("volume" in update)
+        return str(event.done) == "60 mL"
+
+    stored = read_journal(folder / "journal.sqlite")
+    events = [
+        one._replace(event=one.event.model_copy(update=update))
+        if isinstance(one.event, spoilt) and is_meant(one.event)
+        else one
+        for one in stored.events
+    ]
+    record = record_of_history(history_of(StoredEvents(events, ""), BATCH), SOUND)
+    (text,) = {one.text for one in record.genealogy.unreadable}
+    assert text in ("ten", "none", "sixty")
+    assert [one.item for one in record.open if repr(text) in one.text] == ["genealogy"] * len(
+        record.genealogy.unreadable
+    )
+    assert f"UNREADABLE: {text!r}" in on_paper(record)
+
+
+def test_what_nobody_measured_says_so_on_paper(record: BatchRecord) -> None:
+    loss = LossEntry(seq=7, container=BAG, volume="39 mL", why="left", calculated_from="x less y")
+    gain = GainEntry(seq=8, container=BAG, volume="3 mL", why="buffer", calculated_from="y less x")
+    genealogy = record.genealogy.model_copy(update={"losses": (loss,), "gains": (gain,)})
+    paper = on_paper(record.model_copy(update={"genealogy": genealogy}))
+    words = " ".join(paper.split())
+    assert "[7] lost: 39 mL of C-1 (patient bag), left: not measured, calculated from x" in words
+    assert "[8] came in: 3 mL of C-1 (patient bag), buffer: not measured, calculated" in words
+
+
+def test_a_weighed_volume_says_how_far_off_it_may_be(record: BatchRecord) -> None:
+    held = {one.container: (one.held, one.error) for one in record.genealogy.accounts}
+    assert held["K-1/vessel"] == ("60 mL", "1.5 mL")  # 0.3 mL of the balance, 2 % of density
+    assert "60 mL ± 1.5 mL" in on_paper(record)
 
 
 @pytest.mark.requirement("BRR-05")
