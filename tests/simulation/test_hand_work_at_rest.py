@@ -397,7 +397,8 @@ def test_what_a_person_says_they_did_is_on_record_whatever_the_screen_says(
             if stands != "taken":
                 await cell.give("day-2", "report_task", task=new, **WELDED)
             if stands in ("done", "over"):
-                await cell.give("supervisor", "verify_task", task=new)
+                read = [f"L-{BAG}", f"L-{KIT}"]
+                await cell.give("supervisor", "verify_task", task=new, read=read)
             if stands == "over":
                 room.send_people(to_work=True)
                 await asyncio.wait_for(_until_over(engine, new), LONG_S)
