@@ -52,7 +52,7 @@ def _things_found(world: World) -> list[dict[str, Any]]:
     brought = {
         (effect.things[0], effect.places[-1], effect.at_to_s)
         for effect in world.ledger
-        if effect.kind in ("moved_thing", "dropped", "discarded", "dragged")
+        if effect.kind in ("moved_thing", "dropped", "discarded", "carried_out", "dragged")
     }
     first: dict[str, tuple[float, str]] = {}
     for stay in world.ownership():

@@ -94,6 +94,7 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
         container=ContainerId(name),
         label=label,
         place=to,
+        how="carried",
         why=str(arguments.get("why", "")).strip() or "carried away",
         by=user,
     )
@@ -157,7 +158,12 @@ def found(
         why = f"it was found at {place} as the line was cleared"
         events += [
             ContainerPlaced(
-                container=ContainerId(container), label=what, place=place, why=why, by=user
+                container=ContainerId(container),
+                label=what,
+                place=place,
+                how="found",
+                why=why,
+                by=user,
             ),
             ContainerQuarantined(container=ContainerId(container), why=why),
         ]

@@ -260,6 +260,7 @@ class ContainerPlaced(Frozen):
     container: ContainerId
     label: str = Field(description="As it was read off the thing")
     place: str
+    how: Literal["carried", "found"] = Field(description="Whether the person moved it there")
     why: str
     by: UserId
 

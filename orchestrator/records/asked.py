@@ -37,7 +37,7 @@ from orchestrator.kernel.quantities import (
 HANDS_AIR: Final = "hands"
 """The place of what somebody carries."""
 
-_MOVES: Final = ("moved_thing", "dropped", "discarded", "dragged")
+_MOVES: Final = ("moved_thing", "dropped", "discarded", "carried_out", "dragged")
 _SET_POINTS: Final = {"set_temperature": "temperature", "set_co2": "co2"}
 
 

@@ -10,7 +10,8 @@ The ledger knows no command, so an effect is given to the act whose instrument o
 did it, whose act it fits, and in whose time it fell: from the intent of an attempt to its
 settlement. An effect that only fits a time after it (the device went on by itself, for no
 longer than the act claimed to last) is given to the latest such act. What an instrument
-did when it was brought to rest is named by ``EquipmentQuieted``.
+did when it was brought to rest is named by ``EquipmentQuieted``; what a person carried
+away from a line, by the ``ContainerPlaced`` that says so (``carried_away.py``).
 
 It shares no code with the engine. It judges effects, never durations or growth.
 """
@@ -37,6 +38,7 @@ from orchestrator.journal.events import (
     BatchEnded,
     BatchMade,
     BranchTaken,
+    ContainerPlaced,
     EquipmentQuieted,
     EquipmentSeen,
     OutsideActSeen,
@@ -71,6 +73,7 @@ from orchestrator.records.asked import (
     standing_key,
     standing_value,
 )
+from orchestrator.records.carried_away import CarriedAway, Said
 
 __all__ = ["Comparison", "Finding", "JudgedAct", "LedgerEffect", "compare"]
 
@@ -89,6 +92,8 @@ FindingKind = Literal["repeated", "lost", "unexplained", "held", "not judged"]
 _NEVER: Final = float("inf")
 _ACTS: Final[TypeAdapter[Act]] = TypeAdapter(AnyAct)
 _PEOPLE_ACT: Final = "hand_act"
+_CARRYING: Final = "carry_away"
+_HANDS: Final = "hands"
 _NOT_BY_WIRE: Final = ("panel:", "mains:")
 _REST_KINDS: Final = ("set_temperature", "set_co2")
 
@@ -247,6 +252,7 @@ class _Journal:
         self.quieted: dict[str, list[float]] = defaultdict(list)
         self.equipment: set[str] = set()
         self.people: dict[str, str] = {}
+        self.said: list[Said] = []
         self.unintended: list[Finding] = []
         self.complete: set[BatchId] = set()
         self.recipes: dict[str, str] = {}
@@ -279,6 +285,8 @@ class _Journal:
                 self.quieted[quieted.equipment].append(at_s)
             case EquipmentSeen() as seen:
                 self.equipment.add(seen.equipment)
+            case ContainerPlaced(how="carried") as said:
+                self.said.append(Said(recorded.at, at_s, said.container, said.place, said.by))
             case PersonAdded() as person:
                 self.people[person.login] = person.user
             case TaskOffered(work="do", batch=batch, path=path, word=word) as task if (
@@ -421,6 +429,7 @@ class _Matching:
     def __init__(self, journal: _Journal, effects: Iterable[LedgerEffect]) -> None:
         self._journal = journal
         self.unexplained: list[LedgerEffect] = []
+        self.carried = CarriedAway(journal.said)
         self.count = 0
         self._standing: dict[tuple[str, ...], list[tuple[LedgerEffect, int | None]]] = {}
         self._candidates = {
@@ -442,10 +451,17 @@ class _Matching:
         if effect.n == 0 or effect.consequence:
             return None
         self.count += 1
-        attempt = self._attempt_of(effect, _doer(effect))
+        doer = _doer(effect)
+        is_by_hand = not doer.startswith(_NOT_BY_WIRE) and doer not in self._journal.equipment
+        attempt = self._attempt_of(effect, doer)
+        is_wanted = attempt is not None and attempt.act.asked.wants(effect)
+        if is_by_hand and not is_wanted and self.carried.take(effect):
+            return None
         if attempt is not None:
             attempt.act.asked.take(effect)
             return attempt.act.seq
+        if is_by_hand and self.carried.take_extra(effect):
+            return None
         if not self._is_named_outside(effect):
             self.unexplained.append(effect)
         return None
@@ -515,6 +531,15 @@ class _Matching:
                 return standing_value(effect)
         return None
 
+    def where(self, thing: str, at_s: float) -> str | None:
+        """Return where a thing stood at a second."""
+        places = [
+            str(standing_value(effect))
+            for effect, _ in self._standing.get(("where", thing), [])
+            if effect.at_to_s <= at_s
+        ]
+        return places[-1] if places else None
+
     def known(self) -> Iterable[tuple[str, ...]]:
         """Return everything whose standing is known at any time."""
         return self._standing
@@ -567,6 +592,8 @@ def _judged(journal: _Journal, matched: _Matching) -> Comparison:
         for at, why in act.doubts:
             found["held"].append(_finding("held", act, why, at=at))
     found["lost"].extend(_phases_left_out(journal))
+    for finding in _carried_otherwise(matched):
+        found[finding.kind].append(finding)
     for effect in matched.unexplained:
         text = f"no act and no outside act names it: {effect}"
         found["unexplained"].append(
@@ -616,6 +643,19 @@ def _verdict(act: _ActSeen, balance: Balance) -> Verdict:
     if not claim.whole:
         return "part"
     return "nothing to do" if balance.nothing_to_do else "as asked"
+
+
+def _carried_otherwise(matched: _Matching) -> Iterator[Finding]:
+    """Yield what people said that they carried and didn't, or carried more than once."""
+    for said, where in matched.carried.not_carried(matched.where):
+        text = f"{said.by} says that {said.thing} was carried to {said.place}; it stood at {where}"
+        yield Finding("lost", text, _HANDS, act=_CARRYING, at=said.at)
+    for said in matched.carried.said:
+        if said.extra:
+            again = "; ".join(str(effect) for effect in said.extra)
+            text = f"beside what {said.by} says was carried to {said.place}: {again}"
+            effects = tuple(effect.n for effect in said.extra)
+            yield Finding("repeated", text, _HANDS, act=_CARRYING, effects=effects, at=said.at)
 
 
 def _act_name(act: _ActSeen) -> str:

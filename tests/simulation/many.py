@@ -17,6 +17,7 @@ from typing import Final
 
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.scenario import Scenario, scenario_for
+from hw_mocks.technicians import QUALITY_CONTROL, QUARANTINE, WASTE_BIN
 from hw_mocks.world.things import Stay
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import EVENTS, AnyEvent
@@ -41,8 +42,11 @@ BEGINS_AT_H: Final = 8.0
 """What the wall clock of a virtual loop shows at its start."""
 DAY_SHIFT_H: Final = (6.0, 22.0)
 
-SHARED_BY_ALL: Final = ("rack", "hands", "bin")
-"""Where things of several patients may be at once; nothing is done to them there."""
+SHARED_BY_ALL: Final = ("rack", "hands", "bin", QUALITY_CONTROL, QUARANTINE, WASTE_BIN)
+"""Where things of several patients may be at once; nothing is done to them there.
+
+The last three are outside the cell: where people carry what a line is cleared of.
+"""
 
 TOGETHER_S: Final = 1.0
 """Stays that overlap by less than this don't count: a clock's grain."""

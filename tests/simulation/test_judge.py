@@ -3,7 +3,8 @@
 Method: emulated instruments and hands act on a World; the journal beside it is written by the
 test, as the software would have written it believing that all went well. The bytes are the test's
 own too, so neither engine nor drivers take part. ``test_judge_of_the_engine.py`` plants the same
-faults below the real engine, and says of balances and scanners why they have no rows.
+faults below the real engine, and says of balances and scanners why they have no rows;
+``test_judge_of_clearing.py`` those of clearing a line.
 """
 
 from __future__ import annotations
@@ -694,6 +695,73 @@ def test_a_thing_that_stands_there_already_needs_no_effect() -> None:
     said = by_the_people(act=by_hand(Handwork.LOAD, "C-2", at=["rack"]))
     assert said.agrees, said.findings
     assert [act.verdict for act in said.acts] == ["nothing to do"]
+
+
+# Carried away from a line -------------------------------------------------------------------
+
+
+def _carries(thing: str, to: str) -> Do:
+    return lambda world, by: world.hands.carry_out(thing, to, by=by)
+
+
+def cleared_away(
+    *doings: Do, said: tuple[str, ...] = (), found: tuple[str, ...] = ()
+) -> Comparison:
+    """Let a person say what they carry to quality control, or found there, and do things."""
+
+    async def run() -> Comparison:
+        world = _furnished()
+        diary = Diary(world.now)
+        await asyncio.sleep(60.0)
+        for thing in said:
+            diary.carried(thing, "quality control")
+        for thing in found:
+            diary.found(thing, "rack")
+        for do in doings:
+            await asyncio.sleep(60.0)
+            do(world, "U-1")
+        return diary.judged(world)
+
+    return run_in_virtual_time(run())
+
+
+AWAY = _carries("C-2", "quality control")
+
+
+def test_what_was_carried_away_as_was_said_is_as_it_should_be() -> None:
+    said = cleared_away(AWAY, _carries("K-1", "quality control"), said=("C-2", "K-1"))
+    assert said.agrees, said.findings
+    assert said.effects == 2
+
+
+def test_what_was_said_to_be_carried_away_and_still_stands_is_named_lost() -> None:
+    said = cleared_away(AWAY, said=("C-2", "K-1"))
+    assert names(said) == [("lost", "hands")]
+    assert "K-1 was carried to quality control; it stood at station" in said.lost[0].text
+
+
+def test_what_was_carried_away_and_nobody_said_is_named() -> None:
+    said = cleared_away(AWAY, _carries("K-1", "quality control"), said=("C-2",))
+    assert names(said) == [("unexplained", "U-1")]
+    assert "K-1" in said.unexplained[0].text
+
+
+def test_what_was_carried_away_twice_is_named_repeated() -> None:
+    said = cleared_away(AWAY, AWAY, said=("C-2",))
+    assert names(said) == [("repeated", "hands")]
+    assert said.repeated[0].effects == (2,)
+
+
+def test_what_was_carried_elsewhere_than_was_said_is_neither_done_nor_said() -> None:
+    said = cleared_away(_carries("C-2", "waste bin"), said=("C-2",))
+    assert names(said) == [("unexplained", "U-1"), ("lost", "hands")]
+
+
+def test_what_was_found_was_not_carried() -> None:
+    assert cleared_away(found=("C-2",)).agrees
+    assert names(cleared_away(_puts("C-1", "dock"), found=("C-2",))) == [("unexplained", "U-1")]
+    said = cleared_away(AWAY, said=("C-2",), found=("C-2",))
+    assert said.agrees, said.findings
 
 
 @pytest.mark.parametrize(

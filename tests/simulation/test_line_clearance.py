@@ -77,7 +77,8 @@ def _released(engine: Engine) -> list[LeaseReleased]:
     return [one for one in events if isinstance(one, LeaseReleased) and one.batch == BATCH]
 
 
-def _standing(cell: EmulatedCell) -> set[str]:
+def standing(cell: EmulatedCell) -> set[str]:
+    """Return all that is left at the station's places."""
     return {one for place in PLACES for one in cell.world.things_at(place)}
 
 
@@ -153,7 +154,7 @@ def test_technicians_carry_away_what_is_left_before_the_next_batch_comes(
 
             def look(recorded: Any) -> None:
                 if recorded.event.kind == "lease_granted" and recorded.event.batch == NEXT:
-                    stood.append(_standing(cell))
+                    stood.append(standing(cell))
 
             engine.core.listeners.append(look)
             await _both(engine)
@@ -187,7 +188,7 @@ def test_a_bag_left_behind_is_refused_by_the_record(
                 with nullcontext() if fault else pytest.raises(RefusedError, match=told):
                     await cell.give(person, "clear_line", task=TASK)
             await asyncio.sleep(60)
-            assert _standing(cell) >= {BAG}
+            assert standing(cell) >= {BAG}
             freed = engine.core.state.leases["station"].batch == NEXT
             assert freed == bool(fault), "the next patient's batch has a station with a bag on it"
 
@@ -285,7 +286,7 @@ def test_a_unit_stays_with_the_batch_that_still_needs_what_stands_there(
             next_came = _seqs(engine, "lease_granted", NEXT)
             if fault:
                 assert next_came
-                assert KIT in _standing(cell), "the next batch came to an empty station"
+                assert KIT in standing(cell), "the next batch came to an empty station"
                 return
             await asyncio.gather(*throwing)
             assert throwing, "nobody tried to throw it away"

@@ -47,3 +47,5 @@ def test_two_patients_at_one_place_or_in_one_unit_are_seen() -> None:
     kept = Stay("incubator/1", "K-001-1", ("donor-1",), 0.0, None)
     assert shared(kept, Stay("incubator/2", "K-002-1", ("donor-2",), 0.0, None)) == 0
     assert shared(kept, Stay("incubator/1", "K-002-1", ("donor-2",), 5.0, None)) == 1
+    away = Stay("quality control", "K-001-1", ("donor-1",), 0.0, None)
+    assert shared(away, Stay("quality control", "K-002-1", ("donor-2",), 5.0, None)) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from devices.interfaces.fluid_transfer import PumpVolume, TurnEmptyPump
 from devices.interfaces.hands import HandAct, Handwork
@@ -18,6 +18,7 @@ from orchestrator.journal.events import (
     AttemptSettled,
     AttemptUncertain,
     BatchEnded,
+    ContainerPlaced,
     EquipmentQuieted,
     OutsideActSeen,
     TaskOffered,
@@ -153,6 +154,29 @@ class Diary:
             at_s=at_s,
         )
         self.write(TaskTaken(task=task, by=UserId(person)), at_s=at_s)
+
+    def carried(
+        self, thing: str, place: str, *, by: str = "U-1", at_s: float | None = None
+    ) -> None:
+        """Record that a person says that they carried a thing away."""
+        self._placed("carried", thing, place, by, at_s)
+
+    def found(self, thing: str, place: str, *, by: str = "U-1", at_s: float | None = None) -> None:
+        """Record that a person says that they found a thing."""
+        self._placed("found", thing, place, by, at_s)
+
+    def _placed(
+        self, how: Literal["carried", "found"], thing: str, place: str, by: str, at_s: float | None
+    ) -> None:
+        placed = ContainerPlaced(
+            container=ContainerId(thing),
+            label=f"L-{thing}",
+            place=place,
+            how=how,
+            why="the line is cleared",
+            by=UserId(by),
+        )
+        self.write(placed, at_s=at_s)
 
     def ended(self, batch: str = BATCH, at_s: float | None = None) -> None:
         """Record that the batch is complete."""

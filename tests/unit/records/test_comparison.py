@@ -96,6 +96,17 @@ class Ledger(list[LedgerEffect]):
     def move(self, by: str, at_s: float, thing: str, start: str, to: str) -> None:
         self.add(by, "moved_thing", at_s, things=(thing,), places=(start, to))
 
+    def carry(
+        self,
+        at_s: float,
+        to: str = "bin",
+        *,
+        start: str = "rack",
+        by: str = "U-1",
+        thing: str = "C-1",
+    ) -> None:
+        self.add(by, "carried_out", at_s, things=(thing,), places=(start, to))
+
     def ramp(self, at_s: float, to_s: float, start: float, reached: float, rate: float) -> None:
         detail: dict[str, str | float] = {
             "start_degC": start,
@@ -377,6 +388,157 @@ def test_doors_and_what_is_taken_in_hand_belong_to_the_work() -> None:
     assert names(diary.judged(ledger)) == [("unexplained", "U-1")]
 
 
+# Carried away from a line --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("carried_at_s", [40, 100, 900], ids=["before", "at once", "after"])
+def test_what_a_person_says_they_carried_away_names_the_carrying(carried_at_s: float) -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.carry(carried_at_s, by="U-2")
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert said.effects == 1
+
+
+def test_a_carrying_that_nobody_says_is_named() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.carry(100)
+    assert names(diary.judged(ledger)) == [("unexplained", "U-1")]
+
+
+@pytest.mark.parametrize(
+    ("thing", "place"), [("C-2", "bin"), ("C-1", "quarantine")], ids=["thing", "place"]
+)
+def test_another_thing_or_place_than_was_said_is_lost_here_and_named_there(
+    thing: str, place: str
+) -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.move("U-1", 10, "C-1", "dock", "rack")
+    diary.settle(diary.intend(by_hand(Handwork.LOAD, "C-1", at=["rack"]), "hands", at_s=5), at_s=20)
+    ledger.carry(100, place, thing=thing)
+    said = diary.judged(ledger)
+    assert [(one.kind, one.effects) for one in said.findings] == [
+        ("unexplained", (2,)),
+        ("lost", ()),
+    ]
+    assert "C-1 was carried to bin" in said.lost[0].text
+
+
+def test_what_was_said_and_never_carried_is_lost_and_stands_where_it_stood() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.append(LedgerEffect(0, 0, 0, "", "moved_thing", ("C-1",), ("", "rack")))
+    diary.carried("C-1", "bin", at_s=100)
+    (finding,) = diary.judged(ledger).findings
+    assert str(finding) == (
+        "lost: hands carry_away: U-1 says that C-1 was carried to bin; it stood at rack"
+    )
+
+
+def test_what_was_said_in_one_shift_and_done_in_another_is_lost_and_done_unsaid() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.append(LedgerEffect(0, 0, 0, "", "moved_thing", ("C-1",), ("", "rack")))
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.carry(3 * 24 * 3600)
+    assert names(diary.judged(ledger)) == [("unexplained", "U-1"), ("lost", "hands")]
+
+
+@pytest.mark.parametrize("again_at_s", [102, 4000])
+def test_what_was_carried_twice_and_said_once_is_repeated(again_at_s: float) -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.carry(101)
+    ledger.carry(again_at_s, start="bin")
+    (finding,) = diary.judged(ledger).findings
+    assert (finding.kind, finding.instrument, finding.effects) == ("repeated", "hands", (2,))
+
+
+def test_each_saying_names_one_carrying() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.carry(101)
+    diary.settle(
+        diary.intend(by_hand(Handwork.LOAD, "C-1", at=["rack"]), "hands", at_s=150), at_s=210
+    )
+    ledger.move("U-1", 200, "C-1", "bin", "rack")
+    diary.carried("C-1", "bin", at_s=300)
+    assert [(one.kind, one.at) for one in diary.judged(ledger).findings] == [
+        ("lost", diary.events[-1].at)
+    ], "it stands at the rack again"
+    ledger.carry(301)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+
+
+def test_a_thing_that_stands_where_it_was_said_to_be_carried_needs_no_carrying() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    diary.carried("C-1", "bin", at_s=200)
+    ledger.carry(101)
+    assert diary.judged(ledger).agrees
+
+
+@pytest.mark.parametrize("stands_at", ["hook", "rack"], ids=["there", "elsewhere"])
+def test_what_a_person_found_needs_no_carrying(stands_at: str) -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.append(LedgerEffect(0, 0, 0, "", "moved_thing", ("C-1",), ("", stands_at)))
+    diary.found("C-1", "hook", at_s=100)
+    assert diary.judged(ledger).agrees
+
+
+@pytest.mark.parametrize("kind", ["carried_out", "moved_thing"])
+def test_finding_a_thing_does_not_say_who_carried_it_there(kind: str) -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.add("U-2", kind, 90, things=("C-1",), places=("rack", "hook"))
+    diary.found("C-1", "hook", at_s=100)
+    diary.carried("C-1", "quarantine", at_s=200)
+    ledger.carry(200, "quarantine", start="hook")
+    (finding,) = diary.judged(ledger).findings
+    assert (finding.kind, finding.instrument, finding.effects) == ("unexplained", "U-2", (1,))
+
+
+def test_a_thing_is_taken_in_hand_and_put_down_within_the_cell_as_was_said() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "rack", at_s=100)
+    ledger.move("U-1", 101, "C-1", "hook", "hands")
+    ledger.move("U-1", 102, "C-1", "hands", "rack")
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    ledger.move("U-1", 103, "C-1", "rack", "hands")
+    assert [one.effects for one in diary.judged(ledger).unexplained] == [(3,)]
+
+
+def test_what_an_arm_moves_is_not_what_a_person_says_they_carried() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.settle(diary.intend(carry(True, "C-9", "rack"), "R1", at_s=1), "nothing", "", at_s=2)
+    diary.carried("C-1", "dock", at_s=100)
+    ledger.move("R1", 5000, "C-1", "rack", "dock")
+    assert names(diary.judged(ledger)) == [("unexplained", "R1"), ("lost", "hands")]
+
+
+def test_hand_work_keeps_its_effect_though_somebody_says_they_carried_the_thing() -> None:
+    diary, ledger = Diary(), Ledger()
+    command = diary.intend(by_hand(Handwork.LOAD, "C-1", at=["dock"]), "hands", at_s=90)
+    ledger.move("U-1", 110, "C-1", "rack", "dock")
+    diary.carried("C-1", "dock", at_s=115)
+    diary.settle(command, at_s=120)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    assert [act.verdict for act in said.acts] == ["as asked"]
+
+
+def test_where_a_thing_was_carried_is_where_the_next_act_finds_it() -> None:
+    diary, ledger = Diary(), Ledger()
+    ledger.append(LedgerEffect(0, 0, 0, "", "moved_thing", ("C-1",), ("", "rack")))
+    diary.carried("C-1", "bin", at_s=100)
+    ledger.carry(100)
+    diary.settle(
+        diary.intend(by_hand(Handwork.LOAD, "C-1", at=["rack"]), "hands", at_s=200), at_s=210
+    )
+    assert names(diary.judged(ledger)) == [("lost", "hands")]
+
+
 # What else is named ----------------------------------------------------------------------------
 
 
@@ -532,7 +694,7 @@ def test_a_phase_of_the_branch_taken_that_never_ran_is_lost() -> None:
 
 # Many batches at once --------------------------------------------------------------------------
 
-Fault = Literal["", "swallowed", "doubled", "half"]
+Fault = Literal["", "swallowed", "doubled", "half", "unsaid"]
 
 
 @dataclass
@@ -544,7 +706,9 @@ class Room:
     ledger: Ledger = field(default_factory=Ledger)
     opened: set[str] = field(default_factory=set[str])
     stands: dict[str, str] = field(default_factory=dict[str, str])
-    expected: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    expected: list[tuple[str, str, int | None]] = field(
+        default_factory=list[tuple[str, str, int | None]]
+    )
     now_s: float = 0.0
     later: list[tuple[float, Callable[[], None]]] = field(
         default_factory=list[tuple[float, Callable[[], None]]]
@@ -643,6 +807,28 @@ class Room:
             self.expect("repeated" if fault == "doubled" else "lost", batch, word)
         self.rest(fault)
 
+    def clear(self, batch: str, word: int) -> None:
+        """Have somebody carry a bag away, who says so before or after."""
+        fault = self.fault("swallowed", "doubled", "unsaid")
+        person = self.chance.choice(("U-1", "U-2", "U-3"))
+        bag = f"W-{batch}-{word}"
+
+        def say() -> None:
+            if fault != "unsaid":
+                self.diary.carried(bag, "bin", by=person, at_s=self.now_s)
+
+        def do() -> None:
+            for start in ("rack", "bin")[: {"swallowed": 0, "doubled": 2}.get(fault, 1)]:
+                self.ledger.carry(self.now_s, start=start, by=person, thing=bag)
+
+        first, then = self.chance.choice(((say, do), (do, say)))
+        first()
+        self.later.append((self.now_s + self.chance.uniform(0.0, 300.0), then))
+        if fault:
+            kinds = {"swallowed": "lost", "doubled": "repeated", "unsaid": "unexplained"}
+            self.expected.append((kinds[fault], "None", None))
+        self.rest(fault)
+
 
 def _work_of(room: Room, batch: str) -> list[Callable[[], None]]:
     """Return a batch's acts in their order; the next may begin when one has returned."""
@@ -667,7 +853,10 @@ def _work_of(room: Room, batch: str) -> list[Callable[[], None]]:
         def sample(a: int = next(words)) -> None:
             room.sample(batch, a)
 
-        acts += room.chance.sample([transfer, move, sample], k=room.chance.randint(1, 3))
+        def clear(a: int = next(words)) -> None:
+            room.clear(batch, a)
+
+        acts += room.chance.sample([transfer, move, sample, clear], k=room.chance.randint(1, 4))
     return acts
 
 
@@ -704,6 +893,7 @@ def test_the_interleavings_hold_every_kind_of_fault_and_acts_at_the_same_moment(
         intents = [one.at for one in room.diary.events if one.event.kind == "attempt_intended"]
         at_once += len(intents) - len(set(intents))
     assert {f"{kind} {act}" for kind in ("lost", "repeated") for act in ACTS_AT_ONCE} <= kinds
+    assert "unexplained " in kinds
     assert at_once > 50
 
 
@@ -755,4 +945,5 @@ ACTS_AT_ONCE = (
     "pick_container",
     "place_container",
     "hand_act draw_sample",
+    "carry_away",
 )
