@@ -41,6 +41,7 @@ from orchestrator.journal.events import (
     ContainerPlaced,
     EquipmentQuieted,
     EquipmentSeen,
+    HandWorkReportedLate,
     OutsideActSeen,
     PersonAdded,
     PhaseEnded,
@@ -293,7 +294,7 @@ class _Journal:
                 batch is not None and path is not None and word is not None
             ):
                 self._tasks[task.task] = (batch, path, word)
-            case (TaskTaken() | TaskReported()) as done:
+            case (TaskTaken() | TaskReported() | HandWorkReportedLate()) as done:
                 key = self._tasks.get(done.task)
                 if key is not None:
                     self._workers[key].add(done.by)

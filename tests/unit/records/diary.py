@@ -20,6 +20,7 @@ from orchestrator.journal.events import (
     BatchEnded,
     ContainerPlaced,
     EquipmentQuieted,
+    HandWorkReportedLate,
     OutsideActSeen,
     TaskOffered,
     TaskTaken,
@@ -154,6 +155,18 @@ class Diary:
             at_s=at_s,
         )
         self.write(TaskTaken(task=task, by=UserId(person)), at_s=at_s)
+
+    def late(
+        self, person: str, *, word: int = 1, batch: str = BATCH, at_s: float | None = None
+    ) -> None:
+        """Record that a person reports the hand work of one act after its withdrawal."""
+        task = TaskId(f"{batch}/{word}")
+        self.write(
+            HandWorkReportedLate(
+                batch=BatchId(str(batch)), path=PATH, task=task, by=UserId(person), against=task
+            ),
+            at_s=at_s,
+        )
 
     def carried(
         self, thing: str, place: str, *, by: str = "U-1", at_s: float | None = None

@@ -375,6 +375,25 @@ def test_people_who_work_at_once_each_have_their_own() -> None:
     assert [(act.people, act.effects) for act in said.acts] == [(("U-1",), (2,)), (("U-2",), (1,))]
 
 
+@pytest.mark.parametrize(
+    ("is_reported", "expected"),
+    [(True, []), (False, [("unexplained", "U-2"), ("lost", "hands")])],
+    ids=["late", "never"],
+)
+def test_who_reports_late_may_be_who_did_it(
+    is_reported: bool, expected: list[tuple[str, str]]
+) -> None:
+    diary, ledger = Diary(), Ledger()
+    act = by_hand(Handwork.DRAW_SAMPLE, "C-1", "T-1", parameters={"volume": "1 mL"})
+    command = diary.intend(act, "hands", at_s=10)
+    diary.taken("U-1", at_s=20)
+    ledger.add("U-2", "sampled", 90, things=("C-1", "T-1"), amount=1000)
+    if is_reported:
+        diary.late("U-2", at_s=95)
+    diary.settle(command, at_s=100)
+    assert names(diary.judged(ledger)) == expected
+
+
 def test_doors_and_what_is_taken_in_hand_belong_to_the_work() -> None:
     diary, ledger = Diary(), Ledger()
     command = diary.intend(by_hand(Handwork.LOAD, "C-1", at=["incubator/1"]), "hands", at_s=10)
