@@ -5,19 +5,104 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
+from orchestrator.console.office import Office
 from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.leases import CLEARANCE
+from orchestrator.engine.leases import CLEARANCE, cleared
 from orchestrator.engine.state import ContainerState, HostState, TaskState
 from orchestrator.journal.events import (
+    HOST,
     AnyEvent,
     ContainerPlaced,
     ContainerQuarantined,
     DeviationOpened,
+    Signed,
     TaskReopened,
+    TaskReported,
+    TaskVerified,
 )
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, ContainerId, TaskId, UserId
+from orchestrator.people.roles import require_second_person
+
+
+class Clearing:
+    """Clears lines, and records what people carried away or found there."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._core = office.core
+        self._engine = office.engine
+
+    async def clear(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Free a unit: one person signs that nothing of its batch is left, another confirms it.
+
+        Neither can while the record has something there.
+        """
+        name, task = task_named(self._core.state, arguments, "offered", "taken", "reported")
+        if not name.endswith(CLEARANCE):
+            raise RefusedError(f"clear {name}", why="it is no line clearance", do_next="Look again")
+        refuse_anothers(f"clear {name}", task, user)
+        if not task.second_person:
+            raise RefusedError(
+                f"clear {name}",
+                why="nobody signs for this unit: it is free once nothing is left there",
+                do_next="Carry away what is left, and say where to (`carry_away`)",
+            )
+        refuse_what_is_left(self._core.state, name, task)
+        released, changed = cleared(task), task.changed
+        if task.status != "reported":
+            signature = await self._office.sign(user, arguments, released, "performed")
+            require_unchanged(self._core.state, name, changed)
+            return await self._core.record_for_host(
+                TaskReported(task=name, by=user, signature=signature), answer=arguments["answer"]
+            )
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._core.state.people[user].roles,
+        )
+        first = Signed.model_validate(task.signature)
+        second = await self._office.sign(user, arguments, released, "verified")
+        require_unchanged(self._core.state, name, changed)
+        refuse_what_is_left(self._core.state, name, task)  # the password took a while
+        seq = await self._core.record(
+            task.batch,
+            TaskVerified(task=name, by=user, of=changed),
+            released.model_copy(update={"signatures": (first, second)}),
+            answer=arguments["answer"],
+        )
+        await self._engine.alarms.clear(f"line {name}")
+        return seq
+
+    async def carry_away(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Record where a person carried a thing that was left somewhere."""
+        event = carried(self._engine, user, arguments)
+        batch = self._core.state.containers[event.container].batch
+        return await self._core.record(batch or HOST, event, answer=arguments["answer"])
+
+    async def report_found(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Record what stands at a line that is cleared, and by the record doesn't."""
+        name, task = task_named(self._core.state, arguments, "offered", "taken", "reported")
+        if not name.endswith(CLEARANCE):
+            raise RefusedError(
+                f"report what was found for {name}",
+                why="it is no line clearance",
+                do_next="Open a deviation of the batch",
+            )
+        told, events = found(self._core.state, name, task, user, arguments)
+        seq = await self._core.record(task.batch, *events, answer=arguments["answer"])
+        await self._engine.alarms.raise_alarm(
+            f"line {name}",
+            tier="alarm",
+            cause=f"as the line was cleared, a person found {told}",
+            consequence="The record had it otherwise; what was found is in quarantine",
+            action="Carry it to quarantine, and decide how it came there",
+            batch=BatchId(task.batch),
+        )
+        return seq
 
 
 def left(engine: Engine, name: str, task: TaskState) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ LABELLED_ACROSS = [
 def test_without_the_second_look_the_other_patients_bag_has_our_label(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.console.desk.compare", nothing_unlike)
+    monkeypatch.setattr("orchestrator.console.verifying.compare", nothing_unlike)
     found = run_case(case, tmp_path)
     assert found.step_ended
     assert found.taken_for_ours, "two scans can't tell whether both labels are on one bag"

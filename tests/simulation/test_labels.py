@@ -92,7 +92,7 @@ def received(folder: Path, attempt: Callable[[_Receipt], Awaitable[None]]) -> No
             await engine.stop()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestrator.console.desk.check_recipe", lambda *_: [])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+        patch.setattr("orchestrator.console.recipes.check_recipe", lambda *_: [])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
         run_in_virtual_time(run())
 
 

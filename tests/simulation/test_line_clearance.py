@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hw_mocks.technicians import Technician
-from orchestrator.console import desk
+from orchestrator.console import clearing
 from orchestrator.engine import leases
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import BatchMade, LeaseReleased
@@ -176,7 +176,7 @@ def test_a_bag_left_behind_is_refused_by_the_record(
     """The bag hangs on the rack, and two people in a hurry sign that nothing is left."""
     signed_by_two(tmp_path, monkeypatch)
     if fault:
-        monkeypatch.setattr(desk, "refuse_what_is_left", nothing)
+        monkeypatch.setattr(clearing, "refuse_what_is_left", nothing)
 
     async def test() -> None:
         async with thin_cell(tmp_path / "data", kit_at="rack") as cell, cell.engine() as engine:

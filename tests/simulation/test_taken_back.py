@@ -17,12 +17,13 @@ import pytest
 from devices.drivers.hands import Hands
 from devices.interfaces.driver import Settled, Standing
 from hw_mocks.ledger_record import ledger_of
+from orchestrator.console.reporting import Reporting
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.journal.events import BatchMade
 from orchestrator.kernel.acts import NothingDone
 from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
-from orchestrator.kernel.identifiers import BatchId
+from orchestrator.kernel.identifiers import BatchId, UserId
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.records.comparison import LedgerEffect, compare
@@ -255,7 +256,7 @@ def test_a_report_in_the_moment_of_the_taking_back_counts(
 ) -> None:
     async def test() -> None:
         async with _taken(tmp_path, _is_the_weld) as room:
-            cell, desk = room.cell, room.cell.desk
+            cell = room.cell
             cell.world.hands.weld(BAG, KIT, "p1", by="U-0006")
             cell.world.hands.put(BAG, "hook", by="U-0006")
             supervisor = next(
@@ -268,7 +269,6 @@ def test_a_report_in_the_moment_of_the_taking_back_counts(
             )
             seen = room.engine.core.state.seq
             arguments = {"task": room.task, "why": "ill", "seen": seen, "answer": None}
-            take_back: Any = desk._take_back_task  # pyright: ignore[reportPrivateUsage]
             recorded = room.engine.core.record_for_host
             is_recording = asyncio.Event()
 
@@ -279,7 +279,7 @@ def test_a_report_in_the_moment_of_the_taking_back_counts(
 
             monkeypatch.setattr(type(room.engine.core), "record_for_host", staticmethod(record))
             await is_recording.wait()
-            await take_back(supervisor, arguments)
+            await Reporting(cell.desk.office).take_back(UserId(supervisor), arguments)
             await report
             room.all_come_back()
             await room.assert_it_ends_with_one_weld()

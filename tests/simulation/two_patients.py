@@ -679,7 +679,7 @@ def run_case(case: Case, folder: Path) -> Found:
     """Return what comes of one slip."""
     with pytest.MonkeyPatch.context() as patch:
         # A part of a procedure isn't one that a check would let pass, and isn't checked here.
-        patch.setattr("orchestrator.console.desk.check_recipe", _nothing_found)
+        patch.setattr("orchestrator.console.recipes.check_recipe", _nothing_found)
         return run_in_virtual_time(_run(case, folder))
 
 
@@ -712,5 +712,5 @@ def without_the_checks(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(IdentityGate, "verify", anything)
     patch.setattr(IdentityGate, "verify_beside", nothing_unlike)
-    patch.setattr("orchestrator.console.desk.compare", nothing_unlike)
+    patch.setattr("orchestrator.console.verifying.compare", nothing_unlike)
     patch.setattr(PumpVolume, "judge", as_the_pump_says)

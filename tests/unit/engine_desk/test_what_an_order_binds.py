@@ -297,14 +297,14 @@ def test_what_happens_while_the_password_is_checked_counts(
         desk, name = order.people.desk, "wash buffer"
         lot = await order.receive_lot("wash-buffer", 30 * second)
         bag = await order.receive(THINGS[name], lot=lot)
-        recognise = desk.recognise
+        recognise = desk.office.recognise
 
         async def meanwhile(login: str, secret: str, terminal: str) -> Present:
             present = await recognise(login, secret, terminal)
             await happens(order, bag)
             return present
 
-        monkeypatch.setattr(desk, "recognise", meanwhile)
+        monkeypatch.setattr(desk.office, "recognise", meanwhile)
         with pytest.raises(ProcessError) as refusal:
             await order.make_of({name: bag})
         assert says in refusal.value.why

@@ -146,7 +146,7 @@ def test_what_changed_while_the_password_was_looked_at_is_not_signed(
     async def run() -> None:
         async with people_at(tmp_path, name) as cell, cell.engine() as engine:
             command = await made_ready(cell, engine, name, ready)
-            recognise = cell.desk.recognise
+            recognise = cell.desk.office.recognise
             asked = TaskId(str(command.arguments["task"]))
 
             async def slowly(login: str, secret: str, terminal: str) -> Present:
@@ -154,7 +154,7 @@ def test_what_changed_while_the_password_was_looked_at_is_not_signed(
                 await engine.core.record_for_host(TaskReopened(task=asked, by=by, why="meanwhile"))
                 return await recognise(login, secret, terminal)
 
-            monkeypatch.setattr(cell.desk, "recognise", slowly)
+            monkeypatch.setattr(cell.desk.office, "recognise", slowly)
             before = engine.core.state.seq
             with pytest.raises(RefusedError, match="it has changed since the view"):
                 await cell.desk.give(command)

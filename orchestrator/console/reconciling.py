@@ -1,0 +1,228 @@
+"""What two people decide: what an attempt in doubt did, or what a late report means.
+
+One looks and states it, another confirms it; where they differ, neither statement stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, NoReturn, cast
+
+from orchestrator.console.equipment import Equipment
+from orchestrator.console.late_reports import decided, what_follows
+from orchestrator.console.named_tasks import DOUBT, refuse_anothers, require_unchanged, task_named
+from orchestrator.console.office import Office
+from orchestrator.console.reports import values_of, values_owed
+from orchestrator.engine.refused_labels import rejection_alarm
+from orchestrator.engine.state import LATE, AttemptState, TaskState
+from orchestrator.journal.events import (
+    AttemptReconciled,
+    Signed,
+    TaskReopened,
+    TaskReported,
+    TaskVerified,
+)
+from orchestrator.kernel.acts import Act, Effect, OnInterruption
+from orchestrator.kernel.errors import ProcessError, RefusedError
+from orchestrator.kernel.identifiers import BatchId, CommandId, TaskId, UserId
+from orchestrator.kernel.quantities import Quantity
+from orchestrator.people.roles import require_second_person
+
+MEASURES: Final[Mapping[str, str]] = {"pump_volume": "volume", "spin": "at_speed"}
+"""The field that says how much an act asks for; all others are done whole or not at all."""
+
+
+class Reconciling:
+    """Settles what two people look at."""
+
+    def __init__(self, office: Office, equipment: Equipment) -> None:
+        self._office = office
+        self._core = office.core
+        self._engine = office.engine
+        self._equipment = equipment
+
+    async def reconcile(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Settle an attempt in doubt: one person looks and states it, another confirms it."""
+        name, task = task_named(self._core.state, arguments, "offered", "taken", "reported")
+        refuse_anothers(f"reconcile {name}", task, user)
+        if name.endswith(LATE):
+            return await self._decide_late_report(name, task, user, arguments)
+        command = CommandId(name.removesuffix(DOUBT))
+        if not name.endswith(DOUBT) or command not in self._core.state.attempts:
+            raise RefusedError(
+                f"reconcile {name}", why="no attempt is in doubt there", do_next="Look again"
+            )
+        if task.status != "reported":
+            return await self._state_what_was_done(name, command, user, arguments)
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._core.state.people[user].roles,
+        )
+        batch, path, number = self._core.state.attempts[command]
+        attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
+        verdict, done = _stated(name, attempt, arguments)
+        detail = self._owed(name, command, attempt, verdict, arguments)
+        settled, changed = _reconciled(batch, command, verdict, done, detail), task.changed
+        second = await self._office.sign(user, arguments, settled, "verified")
+        require_unchanged(self._core.state, name, changed)
+        if (verdict, {"done": done, **detail}) != (task.choice, task.values):
+            await self._reopen(name, user, arguments)
+        first = Signed.model_validate(task.signature)
+        seq = await self._core.record(
+            batch,
+            TaskVerified(task=name, by=user, of=changed),
+            settled.model_copy(update={"signatures": (first, second)}),
+            answer=arguments["answer"],
+        )
+        await self._engine.alarms.clear(rejection_alarm(command))
+        with suppress(ProcessError):  # its next act meets the silent instrument and holds
+            await self._equipment.see(attempt.equipment, explained_by=command)
+        await self._engine.let_go_on(BatchId(batch), path, "two people decided")
+        return seq
+
+    async def _state_what_was_done(
+        self, name: TaskId, command: CommandId, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        batch, path, number = self._core.state.attempts[command]
+        attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
+        verdict, done = _stated(name, attempt, arguments)
+        detail = self._owed(name, command, attempt, verdict, arguments)
+        settled = _reconciled(batch, command, verdict, done, detail)
+        changed = self._core.state.tasks[name].changed
+        signature = await self._office.sign(user, arguments, settled, "performed")
+        require_unchanged(self._core.state, name, changed)
+        return await self._core.record_for_host(
+            TaskReported(
+                task=name,
+                by=user,
+                values={"done": done, **detail},
+                choice=verdict,
+                signature=signature,
+            ),
+            answer=arguments["answer"],
+        )
+
+    def _owed(
+        self,
+        name: TaskId,
+        command: CommandId,
+        attempt: AttemptState,
+        verdict: str,
+        arguments: Mapping[str, Any],
+    ) -> dict[str, str]:
+        """Return what the report of an attempt owes, as stated with the verdict."""
+        asked = cast("list[str]", attempt.act.get("report", ())) if verdict == "all" else ()
+        return values_owed(
+            self._core.state,
+            f"reconcile {name}",
+            attempt.act,
+            asked,
+            values_of(arguments),
+            own=(command, name),
+        )
+
+    async def _decide_late_report(
+        self, name: TaskId, task: TaskState, user: UserId, arguments: dict[str, Any]
+    ) -> int:
+        """Say what a late report means: one person looks and states it, another confirms it."""
+        late = TaskId(name.removesuffix(LATE))
+        event, changed = decided(self._engine, late, str(arguments.get("verdict"))), task.changed
+        if task.status != "reported":
+            signature = await self._office.sign(user, arguments, event, "performed")
+            require_unchanged(self._core.state, name, changed)
+            return await self._core.record_for_host(
+                TaskReported(task=name, by=user, choice=event.verdict, signature=signature),
+                answer=arguments["answer"],
+            )
+        require_second_person(
+            f"confirm {name}",
+            performer=UserId(task.reported_by),
+            verifier=user,
+            verifier_roles=self._core.state.people[user].roles,
+        )
+        second = await self._office.sign(user, arguments, event, "verified")
+        require_unchanged(self._core.state, name, changed)
+        if event.verdict != task.choice:
+            await self._reopen(name, user, arguments)
+        first = Signed.model_validate(task.signature)
+        seq = await self._core.record(
+            event.batch,
+            TaskVerified(task=name, by=user, of=changed),
+            event.model_copy(update={"signatures": (first, second)}),
+            *what_follows(self._engine, event),
+            answer=arguments["answer"],
+        )
+        await self._engine.late_report_decided(late)
+        return seq
+
+    async def _reopen(self, name: TaskId, user: UserId, arguments: dict[str, Any]) -> NoReturn:
+        """Ask both people again: they stated different things.
+
+        Raises:
+            RefusedError: Always; neither statement stands.
+        """
+        differ = RefusedError(
+            f"confirm {name}",
+            why="the first person stated something else; neither statement stands",
+            do_next="Look together at the material and the instrument, and state it again",
+        )
+        await self._core.record_for_host(
+            TaskReopened(task=name, by=user, why="a second person found it otherwise"),
+            answer=arguments["answer"].model_copy(update={"refused": differ.as_record()}),
+        )
+        raise differ
+
+
+def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Return verdict and amount as stated of an attempt, in the act's own measure.
+
+    Raises:
+        RefusedError: The act could not have done that.
+    """
+    verdict, done = str(arguments.get("verdict")), str(arguments.get("done", ""))
+    act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+    measure = MEASURES.get(act.kind)
+    whole = str(getattr(act, measure)) if measure else "1"
+    match verdict:
+        case "all":
+            return verdict, whole
+        case "nothing":
+            return verdict, ""
+        case "part" if measure:
+            asked = cast("Quantity", getattr(act, measure))
+            try:
+                amount = type(asked).read(done)
+            except ValueError as unreadable:
+                why = str(unreadable)
+            else:
+                rest = act.rest_after(Effect(done=done))
+                again = act.on_interruption is OnInterruption.REPEAT
+                if 0 < amount.base < asked.base and (rest is not None or again):
+                    return verdict, str(amount)
+                why = f"a part of {asked} is more than nothing and leaves a rest"
+        case "part":
+            why = f"{act.kind} is done whole or not at all"
+        case _:
+            why = "the verdict must be all, part or nothing"
+    raise RefusedError(
+        f"reconcile {name}", why=why, do_next="Look at the material, and say how much was done"
+    )
+
+
+def _reconciled(
+    batch: str, command: CommandId, verdict: str, done: str, detail: Mapping[str, str]
+) -> AttemptReconciled:
+    """Return the record that both people sign."""
+    return AttemptReconciled.model_validate(
+        {
+            "batch": batch,
+            "command": command,
+            "verdict": verdict,
+            "done": done,
+            "detail": detail,
+            "signatures": (),
+        }
+    )
