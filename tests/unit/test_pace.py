@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -27,10 +29,23 @@ def test_work_within_its_limit_is_done_once() -> None:
     assert len(ran) == 1
 
 
+def test_sleeping_is_told_too() -> None:
+    assert pace.shortest(lambda: time.sleep(0.3), at_most_s=0.3) < 0.3
+    assert pace.shortest(lambda: time.sleep(0.3), at_most_s=0.01) > 0.01
+
+
+def test_what_another_process_works_counts() -> None:
+    loop = f"for _ in range({160 * pace.TURNS}): pass"
+    took_s = pace.shortest(
+        lambda: subprocess.run([sys.executable, "-c", loop], check=True), at_most_s=0.05
+    )
+    assert took_s > 0.05
+
+
 def test_a_machine_of_half_the_pace_is_given_twice_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: Iterator[float] = iter((0.0, 3.0))
     monkeypatch.setattr(pace, "times_slower", lambda: 2.0)
+    shown = iter((0.0, 3.0 * pace.WAITING_MOST))
     monkeypatch.setattr(pace.time, "perf_counter", lambda: next(shown))
     assert pace.shortest(lambda: None, at_most_s=2.0) == 1.5
