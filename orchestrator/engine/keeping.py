@@ -1,11 +1,14 @@
 """What is kept beside the journal: readings in trace files, and the folded state.
 
 Both can be thrown away: a trace's sealed chunks are vouched for by the journal, and the
-saved state counts only while a signed checkpoint states its digest.
+saved state counts only while a signed checkpoint states its digest. Whatever can't be used
+of it is as if it weren't there: the journal is folded from its first event.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,7 @@ from orchestrator.journal.events import TraceSealed
 from orchestrator.journal.merkle import CompactRange
 from orchestrator.journal.saved_state import NotSavedError, SavedState, load_state, save_state
 from orchestrator.journal.traces import SYNC_EVERY, SealedChunk, Trace
+from orchestrator.kernel.canonical import digest
 from orchestrator.kernel.errors import ProcessError
 from orchestrator.kernel.identifiers import EquipmentId
 from orchestrator.kernel.quantities import Quantity, hour
@@ -37,6 +41,24 @@ BYTES_FOR_EACH_EVENT: Final = 100
 _NOT_SAVED: Final = "saved state"
 
 _STATE: Final[TypeAdapter[HostState]] = TypeAdapter(HostState)
+
+_FORM_CHARACTERS: Final = 16
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def folded_by(version: str) -> str:
+    """Return who folded a state: an engine version, with the form of its states.
+
+    The form is told by the beginning of a digest of the schema, so that a state is never read
+    by code whose states have other fields, whatever both call their version.
+    """
+    return f"{version}+{_form()}"
+
+
+def _form() -> str:
+    schema = json.dumps(_STATE.json_schema(mode="serialization"), sort_keys=True)
+    return digest(schema.encode())[:_FORM_CHARACTERS]
 
 
 class Traces:
@@ -121,14 +143,35 @@ def resumed_state(
 ) -> tuple[HostState, CompactRange | None]:
     """Return the state of the journal in ``folder``, from what was saved where that holds."""
     journal = folder / "journal.sqlite"
-    saved = load_state(
-        folder / "state.sqlite", journal=journal, public=public, engine_version=version
-    )
-    with collector_resting():
-        state = HostState() if saved is None else _STATE.validate_json(saved.state)
+    state, tree = _saved_state(folder / "state.sqlite", journal, public, version)
     if journal.exists():
         replayed(state, journal)
-    return state, None if saved is None else saved.tree
+    return state, tree
+
+
+def _saved_state(
+    path: Path, journal: Path, public: PublicKey, version: str
+) -> tuple[HostState, CompactRange | None]:
+    """Return what was saved; nothing, and a line in the log, where it can't be used."""
+    saved = load_state(path, journal=journal, public=public, engine_version=folded_by(version))
+    if saved is None:
+        if path.exists():
+            _LOG.warning(
+                "%s isn't used: it is damaged, of another version or form, or no checkpoint "
+                "vouches for it. The whole journal is read instead",
+                path.name,
+            )
+        return HostState(), None
+    try:
+        with collector_resting():
+            return _STATE.validate_json(saved.state), saved.tree
+    except (ProcessError, ValueError, TypeError) as unread:
+        _LOG.warning(
+            "%s isn't used: it can't be read (%s). The whole journal is read instead",
+            path.name,
+            type(unread).__name__,
+        )
+        return HostState(), None
 
 
 class StateKeeper:
@@ -177,7 +220,7 @@ class StateKeeper:
         def now() -> SavedState:
             kept.append(
                 SavedState(
-                    self._version,
+                    folded_by(self._version),
                     _STATE.dump_json(self._core.state),
                     self._core.journal.tree,
                 )

@@ -7,7 +7,7 @@ A checkpoint is a signed note, readable by people and by other people's tools:
     XcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=             root over them
     epoch 0
     at 2026-11-23T10:07:13.123456Z
-    state 0.1.0 9f86d081884c7d65...                          only where state was folded
+    state 0.1.0+4d1c60a2b7e39f58 9f86d081884c7d65...         only where state was folded
 
     — cellwright/cell-a Wl8zOQ...                            Ed25519 over the lines above
 
