@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, cast
 
 from hw_mocks.emulator import Moment, OnMoment
@@ -28,6 +29,8 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
+
+_TERMINAL_CHARACTERS: Final = 8
 
 HANDS_IN_A_PHASE_MOST: Final = 2
 """So many people share a phase's hand work. Assumed."""
@@ -669,7 +672,7 @@ class Technician:
         """Give a command; if the daemon dies over it, give the same again when it is back."""
         self._requests += 1
         command = Command(
-            request=f"{self.name}-{self._requests}",
+            request=f"{self.name}-{_terminal(self.session)}-{self._requests}",
             seen=self._seen.get(task, self._version),
             session=self.session,
             name=name,
@@ -700,6 +703,11 @@ class Technician:
         except GONE:
             await self._screen_goes_dark(console)
         return command.model_copy(update={"session": self.session})
+
+
+def _terminal(session: str) -> str:
+    """Return what tells requests given here from what this person asked another day."""
+    return sha256(session.encode()).hexdigest()[:_TERMINAL_CHARACTERS]
 
 
 def _urgency(task: Mapping[str, Any]) -> tuple[bool, str]:

@@ -40,7 +40,7 @@ from orchestrator.people.sessions import (
     close_session,
     holder_of,
     open_session,
-    request_in,
+    request_of,
     token_sha256,
 )
 from orchestrator.people.users import RFC_9106_LOW_MEMORY, HashingCost, Present
@@ -126,7 +126,7 @@ class Desk:
     async def _give(self, command: Command) -> Given:
         user = await self._who(command)
         session = token_sha256(command.session)
-        request = request_in(session, command.request)
+        request = request_of(user, command.request)
         if request in self._state.answered:
             return _as_answered(self._state.answered[request], command)
         answer = CommandAnswered(

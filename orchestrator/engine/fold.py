@@ -46,7 +46,7 @@ from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
 from orchestrator.kernel.tasks import NOT_DONE
-from orchestrator.people.sessions import request_in, why_over
+from orchestrator.people.sessions import request_of, why_over
 from orchestrator.people.users import after_refusal
 
 REQUESTS_KEPT_MOST: Final = 10_000
@@ -143,7 +143,7 @@ def _person_added(state: HostState, at: Recorded[Any], event: ev.PersonAdded) ->
 def _session_opened(state: HostState, at: Recorded[Any], event: ev.SessionOpened) -> None:
     over = [name for name, one in state.sessions.items() if why_over(one, at.boot, at.boottime)]
     for name in over:
-        _end_session(state, name)
+        del state.sessions[name]
     opened_ms = at.boottime.base
     state.sessions[event.token_sha256] = SessionState(event.user, at.boot, opened_ms, opened_ms)
     state.people[event.user].refused = 0
@@ -152,20 +152,12 @@ def _session_opened(state: HostState, at: Recorded[Any], event: ev.SessionOpened
 
 def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed) -> None:
     del at
-    _end_session(state, event.token_sha256)
-
-
-def _end_session(state: HostState, session: str) -> None:
-    """End a session, and forget what it was answered: nobody can ask under it any more."""
-    state.sessions.pop(session, None)
-    beginning = request_in(session, "")
-    for request in [one for one in state.answered if one.startswith(beginning)]:
-        del state.answered[request]
+    state.sessions.pop(event.token_sha256, None)
 
 
 def _command_answered(state: HostState, at: Recorded[Any], event: ev.CommandAnswered) -> None:
     answer = AnsweredState(at.seq - event.events, event.command, event.refused)
-    _note_answer(state, request_in(event.session, event.request), answer)
+    _note_answer(state, request_of(event.by, event.request), answer)
     session = state.sessions.get(event.session)
     if session is not None:
         session.used_ms = at.boottime.base

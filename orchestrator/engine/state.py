@@ -346,6 +346,6 @@ class HostState:
     attempts: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Open attempts: command to (batch, path, word)."""
     answered: dict[str, AnsweredState] = field(default_factory=dict)
-    """People's requests that were answered, the newest last, while their session lasts."""
+    """People's requests that were answered, by person and request, the newest last."""
     unfolded: dict[int, str] = field(default_factory=dict)
     """Events that don't fit the state they met: what they changed isn't known here."""

@@ -32,7 +32,6 @@ IDLE: Final = 15 * minute
 """A session in which no command was given for so long is over. Set by us."""
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_REQUEST_SESSION_CHARACTERS: Final = 16
 
 
 class NoSessionError(NotAuthorisedError):
@@ -100,14 +99,17 @@ def token_sha256(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def request_in(session: str, request: str) -> str:
-    """Return the name of a request, told apart from those of other sessions.
+def request_of(user: str, request: str) -> str:
+    """Return the name of a request, told apart from those of other people.
+
+    It is the person's and not the session's: who logs in anew since their session was over
+    gives the same command again, and it may have been carried out.
 
     Args:
-        session: The SHA-256 of its token.
-        request: As the terminal named it; empty for what the names of a session begin with.
+        user: Who asks.
+        request: As the terminal named it, at random.
     """
-    return f"{session[:_REQUEST_SESSION_CHARACTERS]} {request}"
+    return f"{user} {request}"
 
 
 def why_over(session: Session, boot: BootId, now: Duration) -> str:

@@ -31,7 +31,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import CommandId, HostId, UserId
-from orchestrator.people.sessions import NoSessionError
+from orchestrator.people.sessions import NoSessionError, token_sha256
 from orchestrator.people.users import add_person, hash_secret
 from orchestrator.process_cell.build import make_drivers
 from orchestrator.process_cell.config import load_cell
@@ -268,11 +268,11 @@ class EmulatedCell:
     async def give(self, login: str, name: str, **arguments: Any) -> Given:
         """Have a person look, and give a command, with the password where it signs."""
         self._requests += 1
-        secret = person(login).secret
+        secret, session = person(login).secret, self._sessions[login]
         command = Command(
-            request=f"{login}-{self._requests}",
+            request=f"{login}-{token_sha256(session)[:8]}-{self._requests}",
             seen=(await self.desk.view("people"))["version"],
-            session=self._sessions[login],
+            session=session,
             name=name,
             arguments=arguments,
             secret=secret,

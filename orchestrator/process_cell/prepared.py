@@ -21,6 +21,7 @@ from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, AnyEvent, BatchStarted
 from orchestrator.journal.journal import Journal
 from orchestrator.kernel.desks import Command, Given
+from orchestrator.people.sessions import token_sha256
 from orchestrator.process_cell.config import LoadedCell
 from orchestrator.process_cell.emulated import HOST
 from orchestrator.process_cell.emulated_people import (
@@ -64,11 +65,12 @@ class _Office:
     async def give(self, login: str, name: str, **arguments: Any) -> Given:
         """Have a person give a command, with the password where it signs."""
         self._requests += 1
+        session = self._sessions[login]
         return await self._desk.give(
             Command(
-                request=f"{login}-{self._requests}",
+                request=f"{login}-{token_sha256(session)[:8]}-{self._requests}",
                 seen=-1,
-                session=self._sessions[login],
+                session=session,
                 name=name,
                 arguments=arguments,
                 secret=person(login).secret,

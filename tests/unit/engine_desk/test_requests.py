@@ -19,6 +19,7 @@ from orchestrator.kernel.desks import Command
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.quantities import second
 from orchestrator.people.roles import MAY
+from orchestrator.people.sessions import IDLE, NoSessionError
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.process_cell.emulated_people import person
 from orchestrator.virtual_time import run_in_virtual_time
@@ -85,6 +86,40 @@ def test_a_command_whose_answer_died_is_carried_out_once(
             assert said == [told, told]
 
     run_in_virtual_time(run())
+
+
+@pytest.mark.usefixtures("deadly")
+def test_who_logs_in_anew_gives_the_same_command_once(tmp_path: Path) -> None:
+    """The daemon died over it, and the session is over by the time that it is back."""
+    name = "open_deviation"
+
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell:
+            async with cell.engine() as engine:
+                command = await made_ready(cell, engine, name, READY[name][0])
+                dying = dies_once_recorded.set(True)
+                with pytest.raises(Death):
+                    await cell.desk.give(command)
+                dies_once_recorded.reset(dying)
+            async with cell.engine() as engine:
+                state = engine.core.state
+                (seq,) = (one.seq for one in state.answered.values())
+                await engine.core.sleep(IDLE)
+                with pytest.raises(NoSessionError):
+                    await cell.desk.give(command)
+                for _ in range(2):  # another terminal of the same person, too
+                    given = await cell.desk.give(await _in_a_new_session(cell, command, "day-1"))
+                    assert given.seq == seq
+                assert len(state.deviations) == 1, "it was opened once more"
+                await cell.desk.give(await _in_a_new_session(cell, command, "day-2"))
+                assert len(state.deviations) == 2, "it was taken for another person's"
+
+    run_in_virtual_time(run())
+
+
+async def _in_a_new_session(cell: EmulatedCell, command: Command, login: str) -> Command:
+    session = await cell.desk.log_in(login, person(login).secret, "bench")
+    return command.model_copy(update={"session": session})
 
 
 async def _answer(cell: EmulatedCell, command: Command) -> str:
