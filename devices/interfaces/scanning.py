@@ -43,8 +43,8 @@ class IdentifyByBoth(Reading):
 
     It shows that somebody had both labels before that scanner at nearly the same moment.
     It doesn't show that they are on one bag: two bags that lie side by side can be read so.
-    That both labels are on one bag only eyes can tell; the second person's look is for that,
-    and they state which labels they read there (``engine.second_looks``).
+    That both labels are on one bag only eyes can tell: a second person looks for that, and
+    states which labels they read there.
     """
 
     capability: ClassVar[str] = "scanning"
