@@ -2,7 +2,8 @@
 
 One kind of phase is one file in this folder. Its ``kind`` carries a behaviour version
 (``transfer/1``): a change of what ``run`` asks, in which order, is a new version in a
-new class, and the old one stays while a batch or an approved recipe needs it.
+new class, and the old one stays while a batch or an approved recipe needs it. Versions
+start to count with the first release: before it nothing needs old code.
 """
 
 from __future__ import annotations
