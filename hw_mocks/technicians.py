@@ -317,6 +317,7 @@ class Technician:
     async def _carry_all_away(self, task: Mapping[str, Any], needed: set[str]) -> bool:
         """Carry away what stands there and isn't needed, kits last; return whether anything did."""
         known = {(str(one["container"]), str(one["place"])) for one in task["left"]}
+        joined = {str(one["container"]) for one in task["left"] if one["joined"]}
         held_back = {str(one["container"]) for one in task["left"] if one["quarantined"]}
         is_looked_at = bool(task["second_person"])  # else only what is listed is fetched
         away = [
@@ -326,11 +327,13 @@ class Technician:
         ]
         for thing, place in sorted(away, key=lambda one: one[0] in self.world.kits):
             await asyncio.sleep(CARRY_S)
-            if (thing, place) not in known:
+            hangs = self.world.joint_of(thing) is not None
+            if (thing, place) not in known or hangs is not (thing in joined):
                 await self._report_found(task, thing, place)
                 held_back.add(thing)
+                joined.discard(thing)
             to = QUARANTINE if thing in held_back else self._where_to(thing)
-            await self._carry_away(task, thing, to)
+            await self._carry_away(task, thing, to, sealed_off=thing in joined)
         return bool(away)
 
     async def _tell_what_is_missing(self, task: Mapping[str, Any]) -> bool:
@@ -367,11 +370,19 @@ class Technician:
         await self._give("clear_line", task=task["task"])
         return True
 
-    async def _carry_away(self, task: Mapping[str, Any], thing: str, to: str) -> None:
-        """Say where a thing is carried, by the label that is on it, and carry it there."""
+    async def _carry_away(
+        self, task: Mapping[str, Any], thing: str, to: str, *, sealed_off: bool
+    ) -> None:
+        """Say where a thing is carried, by the label that is on it, and carry it there.
+
+        What is still joined is sealed off first; that they do so they say with it, where the
+        record has the joint.
+        """
         label = self._label(thing)
         if label is not None:
-            await self._give("carry_away", task=task["task"], label=label, to=to)
+            await self._give(
+                "carry_away", task=task["task"], label=label, to=to, sealed_off=sealed_off
+            )
         if self.world.joint_of(thing) is not None:
             self.world.hands.seal_off(thing, by=self.name)
         self.world.hands.carry_out(thing, to, by=self.name)

@@ -84,6 +84,7 @@ class Asked:
     close: bool = False
     deviation: str = ""
     carried: str = ""
+    sealed_off: bool = False
     left: str = ""
     at: str = ""
     room: Path | None = None
@@ -92,7 +93,7 @@ class Asked:
     def is_silent(self) -> bool:
         """Whether nothing is asked for but to look."""
         asked = (self.take, self.done, self.verify, self.enter, self.label, self.choose)
-        cleared = (self.carried, self.left)
+        cleared = (self.carried, self.sealed_off, self.left)
         return not any((*asked, *cleared, self.read, self.reject, self.decline, self.take_back,
                         self.found, self.move,
                         self.acknowledge, self.close, self.deviation))  # fmt: skip
@@ -160,6 +161,12 @@ def run(
         str,
         typer.Option(metavar="LABEL", help="What you carry away from a line, by its label; --at"),
     ] = "",
+    sealed_off: Annotated[
+        bool,
+        typer.Option(
+            "--sealed-off", help="With --carried: you sealed it off the kit it was joined to"
+        ),
+    ] = False,
     left: Annotated[
         str,
         typer.Option(
@@ -199,7 +206,8 @@ def run(
         enter=pairs(enter, option="--enter"),
         label=read_applied(label) if label else "", choose=choose, decline=decline, found=found,
         amount=amount, move=command, part=part, why=why, acknowledge=acknowledge, close=close,
-        deviation=deviation, carried=carried, left=left, at=at, room=room, take_back=take_back,
+        deviation=deviation, carried=carried, sealed_off=sealed_off, left=left, at=at, room=room,
+        take_back=take_back,
     )  # fmt: skip
     with at_console(data, login, password_file) as console:
         view = {**console.look("deviations"), **console.look("work")}
@@ -479,7 +487,9 @@ class _Answering:
         asked = self._asked
         if asked.carried:
             seen = self._rests_on(name)
-            self._give("carry_away", asked.carried, seen=seen, label=asked.carried, to=asked.at)
+            told = f"{asked.carried}{', sealed off first' if asked.sealed_off else ''}"
+            self._give("carry_away", told, seen=seen, label=asked.carried, to=asked.at,
+                       sealed_off=asked.sealed_off)  # fmt: skip
         elif asked.left:
             self._give_on_task("report_found", name, what=asked.left, place=asked.at)
         else:
@@ -540,6 +550,9 @@ class _Answering:
         say("\n".join([*_wrapped(task["text"], 2), *_wrapped(_standing(task, names), 2)]))
         for thing, named in task["things"].items():
             say(f"  {thing} is the {named}")
+        for one in task.get("left", ()):
+            if one["joined"]:
+                say(f"  {one['label']} is joined to {one['joined']}: with --carried, --sealed-off")
         for heading, told in (("Evidence", task["evidence"]), ("Reported", task["reported"])):
             if told:
                 say(heading)

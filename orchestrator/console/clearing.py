@@ -17,13 +17,14 @@ from orchestrator.journal.events import (
     ContainerPlaced,
     ContainerQuarantined,
     DeviationOpened,
+    Joint,
     Signed,
     TaskReopened,
     TaskReported,
     TaskVerified,
 )
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId, ContainerId, TaskId, UserId
+from orchestrator.kernel.identifiers import BatchId, ContainerId, KitId, PortId, TaskId, UserId
 from orchestrator.people.roles import require_second_person
 
 
@@ -117,6 +118,7 @@ def left(engine: Engine, name: str, task: TaskState) -> list[dict[str, Any]]:
             "place": one.place,
             "quarantined": bool(state.containers[one.container].quarantined),
             "needed": engine.needs.is_needed(one.container),
+            "joined": _joined(state.containers[one.container]),
         }
         for one in left_at(state, task.ask["resources"])
     ]
@@ -154,7 +156,8 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
     """Return the record that a person carried a thing away, known by the label they read.
 
     Raises:
-        RefusedError: The label is no container's, an arm has it, or it mustn't go there.
+        RefusedError: The label is no container's, an arm has it, it mustn't go there, or it is
+            joined to a kit and they don't say that they sealed it off.
     """
     state = engine.core.state
     label, to = str(arguments["label"]).strip(), str(arguments["to"]).strip()
@@ -182,7 +185,38 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
         how="carried",
         why=str(arguments.get("why", "")).strip() or "carried away",
         by=user,
+        sealed_off=_sealed_off(what, known, arguments.get("sealed_off", False)),
     )
+
+
+def _sealed_off(what: str, known: ContainerState, said: object) -> Joint | None:
+    """Return the joint that a person cut to carry a thing away; None if it hung at none.
+
+    Raises:
+        RefusedError: What they say isn't so by the record.
+        ValueError: They say neither yes nor no.
+    """
+    if not isinstance(said, bool):
+        raise ValueError("sealed_off: it is true or false")
+    if known.kit and not said:
+        raise RefusedError(
+            what,
+            why=f"by the record it is joined to {_joined(known)}",
+            do_next="Seal it off there, and say that you did (`sealed_off`); if it hangs there no "
+            "more, report what you found (`report_found`)",
+        )
+    if said and not known.kit:
+        raise RefusedError(
+            what,
+            why="by the record it is joined to no kit, and so wasn't sealed off",
+            do_next="Report what you found (`report_found`), then carry it to quarantine",
+        )
+    return Joint(kit=KitId(known.kit), port=PortId(known.port)) if said else None
+
+
+def _joined(known: ContainerState) -> str:
+    """Return where a thing is joined by the record, in words; empty if it isn't."""
+    return f"port {known.port} of {known.kit}" if known.kit else ""
 
 
 def _why_not(engine: Engine, name: str, known: ContainerState, to: str) -> str:

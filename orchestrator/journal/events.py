@@ -21,9 +21,11 @@ from orchestrator.kernel.identifiers import (
     CommandId,
     ContainerId,
     EquipmentId,
+    KitId,
     LotId,
     PhasePath,
     PlaceId,
+    PortId,
     RecipeDigest,
     TaskId,
     UserId,
@@ -253,6 +255,13 @@ class ContainerQuarantined(Frozen):
     why: str
 
 
+class Joint(Frozen):
+    """Where a container was joined to a kit."""
+
+    kit: KitId
+    port: PortId
+
+
 class ContainerPlaced(Frozen):
     """A person says where a container is: carried away from a line, or found at it."""
 
@@ -263,6 +272,9 @@ class ContainerPlaced(Frozen):
     how: Literal["carried", "found"] = Field(description="Whether the person moved it there")
     why: str
     by: UserId
+    sealed_off: Joint | None = Field(
+        default=None, description="The joint that the person sealed and cut to carry it"
+    )
 
 
 class ContainerReleased(Frozen):

@@ -2,8 +2,9 @@
 
 A person who clears a line says of each thing where it is carried to, shortly before or after
 carrying it. Each saying names one carrying, of that thing to that place, whoever carries. It
-names none if the thing stands there already. What a person *found* somewhere is a reading:
-nothing moved, so it neither needs a carrying nor names one.
+names none if the thing stands there already. Who says that they sealed it off first names one
+cut of that joint, too. What a person *found* somewhere is a reading: nothing moved, so it
+neither needs a carrying nor names one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ AT_ONCE_S: Final = 0.002
 """Closer than this is the same moment: the journal's instants and the World's are rounded."""
 
 _CARRYINGS: Final = ("carried_out", "moved_thing")
+_CUT: Final = "parted"
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Said:
     """One carrying as a person recorded it, with what the World shows of it.
 
     ``extra`` is what was carried once more; ``taken`` how the thing was taken in hand for it.
+    ``joint`` is the kit and the port from which they say that they sealed it off, ``cut`` how.
     """
 
     at: Instant
@@ -42,6 +45,17 @@ class Said:
     carried: LedgerEffect | None = None
     extra: list[LedgerEffect] = field(default_factory=list[LedgerEffect])
     taken: LedgerEffect | None = None
+    joint: tuple[str, str] | None = None
+    cut: LedgerEffect | None = None
+
+    def names_cut(self, effect: LedgerEffect) -> bool:
+        """Return whether ``effect`` is the cut that is said."""
+        return (
+            self.joint is not None
+            and effect.things == (self.thing, self.joint[0])
+            and effect.detail.get("port") == self.joint[1]
+            and effect.detail.get("how") == "seal"
+        )
 
 
 class CarriedAway:
@@ -55,6 +69,12 @@ class CarriedAway:
 
     def take(self, effect: LedgerEffect) -> bool:
         """Give a person's ``effect`` to what was said; return whether something names it."""
+        if effect.kind == _CUT:
+            uncut = (one for one in self._near(effect) if one.cut is None and one.names_cut(effect))
+            cut = _nearest(effect, uncut)
+            if cut is not None:
+                cut.cut = effect
+            return cut is not None
         open_ = [one for one in self._near(effect) if one.carried is None]
         if effect.kind == "moved_thing" and effect.places[-1] == HANDS_AIR:
             untaken = _nearest(effect, (one for one in open_ if one.taken is None))
@@ -68,6 +88,8 @@ class CarriedAway:
 
     def take_extra(self, effect: LedgerEffect) -> bool:
         """Count ``effect`` as once more what was carried already; return whether it is that."""
+        if effect.kind == _CUT:
+            return False
         there = (one for one in self._near(effect) if one.place == effect.places[-1])
         done = _nearest(effect, there)
         if done is not None:
@@ -86,8 +108,14 @@ class CarriedAway:
                 if where != one.place:
                     yield one, where or "no place that anybody saw"
 
+    def not_cut(self) -> Iterator[Said]:
+        """Yield who says that they sealed a thing off, and nobody did."""
+        for one in self.said:
+            if one.joint is not None and one.cut is None:
+                yield one
+
     def _near(self, effect: LedgerEffect) -> Iterator[Said]:
-        if effect.kind not in _CARRYINGS:
+        if effect.kind not in (*_CARRYINGS, _CUT):
             return
         for one in self._of_thing.get(tray(effect.things[0]), ()):
             if abs(effect.at_from_s - one.at_s) <= WITHIN_S:

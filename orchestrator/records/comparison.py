@@ -287,7 +287,7 @@ class _Journal:
             case EquipmentSeen() as seen:
                 self.equipment.add(seen.equipment)
             case ContainerPlaced(how="carried") as said:
-                self.said.append(Said(recorded.at, at_s, said.container, said.place, said.by))
+                self.said.append(_said(said, recorded.at, at_s))
             case PersonAdded() as person:
                 self.people[person.login] = person.user
             case TaskOffered(work="do", batch=batch, path=path, word=word) as task if (
@@ -646,10 +646,19 @@ def _verdict(act: _ActSeen, balance: Balance) -> Verdict:
     return "nothing to do" if balance.nothing_to_do else "as asked"
 
 
+def _said(event: ContainerPlaced, at: Instant, at_s: float) -> Said:
+    joint = None if event.sealed_off is None else (event.sealed_off.kit, event.sealed_off.port)
+    return Said(at, at_s, event.container, event.place, event.by, joint=joint)
+
+
 def _carried_otherwise(matched: _Matching) -> Iterator[Finding]:
-    """Yield what people said that they carried and didn't, or carried more than once."""
+    """Yield what people said that they carried or cut and didn't, or carried more than once."""
     for said, where in matched.carried.not_carried(matched.where):
         text = f"{said.by} says that {said.thing} was carried to {said.place}; it stood at {where}"
+        yield Finding("lost", text, _HANDS, act=_CARRYING, at=said.at)
+    for said in matched.carried.not_cut():
+        joint = ":".join(said.joint or ())
+        text = f"{said.by} says that {said.thing} was sealed off {joint}; nobody did it"
         yield Finding("lost", text, _HANDS, act=_CARRYING, at=said.at)
     for said in matched.carried.said:
         if said.extra:

@@ -3,9 +3,9 @@
 Method: emulated people clear the thin cell's station by the real engine; two have to sign, and
 a bag and a kit are left there. Planted below them: what they say that they carry away stays, or
 is carried twice; they carry a thing and don't say so; or somebody has hung another patient's bag
-there, which they find, and carry to quarantine. Expected: just this is named, and always that
-whoever carries the bag away cuts it off the kit: the thin path leaves it joined, and no event
-says that a person parted what was still joined as they cleared the line.
+there, which they find, and carry to quarantine. The thin path leaves the bag joined, so whoever
+carries it away seals it off the kit, and says so; or doesn't, or says it and tears it off.
+Expected: just this is named.
 """
 
 from __future__ import annotations
@@ -58,13 +58,34 @@ class Clearing:
     def say_nothing(self) -> None:
         """Have people carry away what is left, and say nothing of it."""
 
-        async def silent(person: Technician, task: Any, thing: str, to: str) -> None:
-            del task
+        async def silent(
+            person: Technician, task: Any, thing: str, to: str, *, sealed_off: bool
+        ) -> None:
+            del task, sealed_off
             if person.world.joint_of(thing) is not None:
                 person.world.hands.seal_off(thing, by=person.name)
             person.world.hands.carry_out(thing, to, by=person.name)
 
         self.monkeypatch.setattr(Technician, "_carry_away", silent)
+
+    def cut_unsaid(self) -> None:
+        """Have the bag cut off unseen, shortly before people come to clear the line."""
+
+        def look(recorded: Any) -> None:
+            event = recorded.event
+            if event.kind == "task_offered" and event.task == TASK:
+                self.cell.world.hands.seal_off(BAG, by="somebody")
+
+        self.engine.core.listeners.append(look)
+
+    def tear_it_off(self) -> None:
+        """Have people say that they sealed the bag off, and take the joint apart instead."""
+        hands = self.cell.world.hands
+
+        def torn(bag: str, *, by: str) -> None:
+            hands.disconnect(bag, by=by)
+
+        hands.seal_off = torn
 
     def hang_a_strangers_bag(self) -> None:
         """Have somebody hang another patient's bag there once one person has signed."""
@@ -106,7 +127,9 @@ CASES = (
     Case("all is well", lambda _: None, [], 2),
     Case("it still stands", lambda at: at.carry_out(0), [("lost", "hands")], 4),
     Case("carried twice", lambda at: at.carry_out(2), [("repeated", "hands")], 2),
-    Case("nobody says so", Clearing.say_nothing, [("unexplained", "U-0007")] * 2, 0),
+    Case("nobody says so", Clearing.say_nothing, [("unexplained", "U-0007")] * 3, 0),
+    Case("it was cut before", Clearing.cut_unsaid, [("unexplained", "somebody")], 3),
+    Case("torn off", Clearing.tear_it_off, [("unexplained", "U-0007"), ("lost", "hands")], 2),
     Case("a find", Clearing.hang_a_strangers_bag, [("unexplained", "somebody")], 4),
 )
 """Who finds a thing says where it is, and once more where they carry it."""
@@ -128,9 +151,7 @@ def test_the_judge_names_what_goes_wrong_as_a_line_is_cleared(
             said = clearing.judged()
             assert clearing.count("container_placed") == case.placed
             assert standing(cell) == set()
-            cut_off, *others = said.unexplained
-            assert f"parted {BAG}, {KIT}" in cut_off.text
-            found = [*said.repeated, *others, *said.lost]
+            found = [*said.repeated, *said.unexplained, *said.lost]
             assert [(one.kind, str(one.instrument)) for one in found] == case.named
 
     run_in_virtual_time(test())

@@ -89,7 +89,8 @@ def _nobody_clears(cell: EmulatedCell, engine: Engine) -> None:
 
 async def _carry(cell: EmulatedCell, thing: str, to: str = "quality control") -> None:
     """Carry a thing away and say so, as a person does who reads its label."""
-    await cell.give("supervisor", "carry_away", label=f"L-{thing}", to=to)
+    is_joined = cell.world.joint_of(thing) is not None
+    await cell.give("supervisor", "carry_away", label=f"L-{thing}", to=to, sealed_off=is_joined)
     for joint in cell.world.joints():
         if thing in (joint.container, joint.kit) and joint.how != "made so":
             cell.world.hands.seal_off(joint.container, by="supervisor")
@@ -125,7 +126,15 @@ def test_the_next_batch_gets_the_unit_behind_two_signatures(
         for thing in (BAG, KIT):
             with pytest.raises(RefusedError, match=f"by the record there is .*{thing} at"):
                 await cell.give("supervisor", "clear_line", task=TASK)
+            is_joined = thing == BAG
+            told = "it is joined to port p1" if is_joined else "it is joined to no kit"
+            with pytest.raises(RefusedError, match=told):
+                await cell.give(
+                    "supervisor", "carry_away", label=f"L-{thing}", to="quality control",
+                    sealed_off=not is_joined,
+                )  # fmt: skip
             await _carry(cell, thing)
+            assert not engine.core.state.containers[BAG].kit
         await cell.give("supervisor", "clear_line", task=TASK)
         with pytest.raises(RefusedError):
             await cell.give("supervisor", "clear_line", task=TASK)

@@ -136,7 +136,10 @@ def test_where_it_left_something_two_people_clear_before_another_gets_it(
         assert [name for name in state.tasks if name.endswith("/clear")] == [task]
         with pytest.raises(RefusedError, match=f"{BAG} at hook"):
             await cell.give("supervisor", "clear_line", task=task)
-        await cell.give("supervisor", "carry_away", label=f"L-{BAG}", to="quality control")
+        await cell.give(
+            "supervisor", "carry_away", label=f"L-{BAG}", to="quality control", sealed_off=True
+        )
+        cell.world.hands.seal_off(BAG, by="U-0005")
         cell.world.hands.carry_out(BAG, "quality control", by="U-0005")
         for login in ("supervisor", "day-2"):
             await cell.give(login, "clear_line", task=task)

@@ -36,8 +36,20 @@ DOUBT: dict[str, Any] = {
 }
 
 
+CLEARED: dict[str, Any] = {
+    **DOUBT,
+    "task": "B-1/receive/transfer-station/clear",
+    "text": "Clear the line",
+    "ask": {"resources": ["rack"]},
+    "left": [
+        {"label": "L-1", "place": "rack", "joined": "port p1 of K-1"},
+        {"label": "L-2", "place": "rack", "joined": ""},
+    ],
+}
+
+
 class _Console:
-    """A console on which one doubt stands."""
+    """A console on which one doubt stands, and a line to be cleared."""
 
     login = "d.one"
 
@@ -49,7 +61,7 @@ class _Console:
     def look(self, view: str) -> dict[str, Any]:
         if view == "people":
             return {"version": NOW, "people": []}
-        tasks = {"tasks": [DOUBT], "scans": [], "holds": [], "alarms": []}
+        tasks = {"tasks": [DOUBT, CLEARED], "scans": [], "holds": [], "alarms": []}
         return {"version": NOW, **(tasks if view == "work" else {"deviations": []})}
 
     def seen(self, thing: str) -> int:
@@ -144,3 +156,17 @@ def test_an_answer_says_what_was_shown_and_not_what_is_so_by_now(
 def test_a_hold_waits_for_no_look(console: _Console, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "answer", "B-1", "--command", "hold").status == 0
     assert [one["seen"] for one in console.given] == [-1]
+
+
+def test_who_carries_away_what_is_joined_is_told_so_and_says_that_they_sealed_it_off(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = CLEARED["task"]
+    shown = call(capsys, "answer", task).out
+    assert "L-1 is joined to port p1 of K-1: with --carried, --sealed-off" in shown
+    assert "L-2 is joined" not in shown
+    said = ("--carried", "L-1", "--sealed-off", "--at", "waste bin")
+    assert "Carried away: L-1, sealed off first" in call(capsys, "answer", task, *said).out
+    plain = call(capsys, "answer", task, "--carried", "L-2", "--at", "waste bin").out
+    assert plain.endswith("Carried away: L-2\n")
+    assert [one["sealed_off"] for one in console.given] == [True, False]

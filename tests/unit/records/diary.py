@@ -21,6 +21,7 @@ from orchestrator.journal.events import (
     ContainerPlaced,
     EquipmentQuieted,
     HandWorkReportedLate,
+    Joint,
     OutsideActSeen,
     TaskOffered,
     TaskTaken,
@@ -169,17 +170,29 @@ class Diary:
         )
 
     def carried(
-        self, thing: str, place: str, *, by: str = "U-1", at_s: float | None = None
+        self,
+        thing: str,
+        place: str,
+        *,
+        by: str = "U-1",
+        at_s: float | None = None,
+        sealed_off: Joint | None = None,
     ) -> None:
-        """Record that a person says that they carried a thing away."""
-        self._placed("carried", thing, place, by, at_s)
+        """Record that a person says that they carried a thing away, and maybe cut it off first."""
+        self._placed("carried", thing, place, by, at_s, sealed_off)
 
     def found(self, thing: str, place: str, *, by: str = "U-1", at_s: float | None = None) -> None:
         """Record that a person says that they found a thing."""
         self._placed("found", thing, place, by, at_s)
 
     def _placed(
-        self, how: Literal["carried", "found"], thing: str, place: str, by: str, at_s: float | None
+        self,
+        how: Literal["carried", "found"],
+        thing: str,
+        place: str,
+        by: str,
+        at_s: float | None,
+        sealed_off: Joint | None = None,
     ) -> None:
         placed = ContainerPlaced(
             container=ContainerId(thing),
@@ -188,6 +201,7 @@ class Diary:
             how=how,
             why="the line is cleared",
             by=UserId(by),
+            sealed_off=sealed_off,
         )
         self.write(placed, at_s=at_s)
 

@@ -23,6 +23,7 @@ from devices.interfaces.weighing import Tare
 from orchestrator.journal.events import (
     BatchMade,
     BranchTaken,
+    Joint,
     PhaseEnded,
     PhaseStarted,
     RecipeSubmitted,
@@ -34,8 +35,10 @@ from orchestrator.kernel.identifiers import (
     CoiId,
     CommandId,
     ContainerId,
+    KitId,
     PhasePath,
     PlaceId,
+    PortId,
     UserId,
 )
 from orchestrator.kernel.quantities import degC, degC_per_min, hour
@@ -526,6 +529,52 @@ def test_a_thing_is_taken_in_hand_and_put_down_within_the_cell_as_was_said() -> 
     assert said.agrees, said.findings
     ledger.move("U-1", 103, "C-1", "rack", "hands")
     assert [one.effects for one in diary.judged(ledger).unexplained] == [(3,)]
+
+
+P1 = Joint(kit=KitId("K-1"), port=PortId("p1"))
+
+
+def _cut(ledger: Ledger, at_s: float, *, thing: str = "C-1", port: str = "p1") -> None:
+    ledger.add(
+        "U-1", "parted", at_s, things=(thing, "K-1"), places=(f"K-1:{port}",),
+        detail={"how": "seal", "port": port},
+    )  # fmt: skip
+
+
+def test_who_says_that_they_sealed_it_off_names_one_cut() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100, sealed_off=P1)
+    _cut(ledger, 101)
+    ledger.carry(102)
+    said = diary.judged(ledger)
+    assert said.agrees, said.findings
+    _cut(ledger, 103)
+    assert [one.effects for one in diary.judged(ledger).findings] == [(3,)], "cut once more"
+
+
+def test_a_cut_that_nobody_says_is_named() -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100)
+    _cut(ledger, 101)
+    ledger.carry(102)
+    assert names(diary.judged(ledger)) == [("unexplained", "U-1")]
+
+
+@pytest.mark.parametrize(
+    ("thing", "port", "at_s"),
+    [("C-2", "p1", 101.0), ("C-1", "p2", 101.0), ("C-1", "p1", 3 * 24 * 3600.0)],
+    ids=["another bag", "another port", "another day"],
+)
+def test_another_cut_than_was_said_is_lost_here_and_named_there(
+    thing: str, port: str, at_s: float
+) -> None:
+    diary, ledger = Diary(), Ledger()
+    diary.carried("C-1", "bin", at_s=100, sealed_off=P1)
+    ledger.carry(102)
+    _cut(ledger, at_s, thing=thing, port=port)
+    said = diary.judged(ledger)
+    assert names(said) == [("unexplained", "U-1"), ("lost", "hands")]
+    assert "C-1 was sealed off K-1:p1" in said.lost[0].text
 
 
 def test_what_an_arm_moves_is_not_what_a_person_says_they_carried() -> None:
