@@ -29,6 +29,7 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
+from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
 
 _TERMINAL_CHARACTERS: Final = 8
 
@@ -401,7 +402,7 @@ class Technician:
         """State what the World shows of an act in doubt, whoever stated something before."""
         question = task["ask"]
         since = Instant.read(question["intended_at"]) - self.room_began
-        if str(task["task"]).endswith("/late"):
+        if str(task["task"]).endswith(LATE):
             verdict = times_done(self.world, question["act"], since.to(second))
             await self._give("reconcile", task=task["task"], verdict=verdict)
             return
@@ -739,11 +740,11 @@ _SHOWS_AS: Final[Mapping[str, str]] = {
 
 
 def _is_doubt(task: Mapping[str, Any]) -> bool:
-    return str(task["task"]).endswith(("/doubt", "/late"))
+    return str(task["task"]).endswith((DOUBT, LATE))
 
 
 def _is_clearance(task: Mapping[str, Any]) -> bool:
-    return str(task["task"]).endswith("/clear")
+    return str(task["task"]).endswith(CLEARANCE)
 
 
 def _usual(entry: Mapping[str, Any]) -> str:

@@ -27,11 +27,9 @@ from orchestrator.cli.printing import say, say_json, tell
 from orchestrator.console.text_gate import admitted
 from orchestrator.kernel.desks import Given
 from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
+from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
 
 WIDTH_MAX: Final = 100
-DOUBT: Final = "/doubt"
-CLEARANCE: Final = "/clear"
-LATE: Final = "/late"
 _TWO_SIGN: Final = (DOUBT, LATE)
 """How the names of tasks end that two people answer by what they found."""
 LABEL: Final = "label"

@@ -9,7 +9,7 @@ from orchestrator.console.named_tasks import refuse_anothers, require_unchanged,
 from orchestrator.console.office import Office
 from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.leases import CLEARANCE, cleared
+from orchestrator.engine.leases import cleared
 from orchestrator.engine.state import ContainerState, HostState, TaskState
 from orchestrator.journal.events import (
     HOST,
@@ -25,6 +25,7 @@ from orchestrator.journal.events import (
 )
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, ContainerId, KitId, PortId, TaskId, UserId
+from orchestrator.kernel.tasks import CLEARANCE
 from orchestrator.people.roles import require_second_person
 
 

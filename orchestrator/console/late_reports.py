@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.state import LATE, TaskState
+from orchestrator.engine.state import TaskState
 from orchestrator.engine.words import DECIDE_WITHIN
 from orchestrator.journal.events import (
     AnyEvent,
@@ -24,7 +24,7 @@ from orchestrator.journal.events import (
 )
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath, TaskId, UserId
-from orchestrator.kernel.tasks import Choice, Question, TaskKind
+from orchestrator.kernel.tasks import LATE, Choice, Question, TaskKind
 
 VERDICTS: Final[Mapping[str, str]] = {
     "same": "it was done once: the report is of what stands on record, or of what nobody else did",

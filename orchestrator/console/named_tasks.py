@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from orchestrator.console.old_views import refuse_old_view
-from orchestrator.engine.leases import CLEARANCE
-from orchestrator.engine.state import LATE, HostState, TaskState
+from orchestrator.engine.state import HostState, TaskState
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import TaskId, UserId
-
-DOUBT: Final = "/doubt"
-"""How the name of a task ends that asks what an attempt in doubt did."""
+from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
 
 
 def task_named(

@@ -11,11 +11,11 @@ from typing import Any, Final, NoReturn, cast
 
 from orchestrator.console.equipment import Equipment
 from orchestrator.console.late_reports import decided, what_follows
-from orchestrator.console.named_tasks import DOUBT, refuse_anothers, require_unchanged, task_named
+from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
 from orchestrator.console.office import Office
 from orchestrator.console.reports import values_of, values_owed
 from orchestrator.engine.refused_labels import rejection_alarm
-from orchestrator.engine.state import LATE, AttemptState, TaskState
+from orchestrator.engine.state import AttemptState, TaskState
 from orchestrator.journal.events import (
     AttemptReconciled,
     Signed,
@@ -27,6 +27,7 @@ from orchestrator.kernel.acts import Act, Effect, OnInterruption
 from orchestrator.kernel.errors import ProcessError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, TaskId, UserId
 from orchestrator.kernel.quantities import Quantity
+from orchestrator.kernel.tasks import DOUBT, LATE
 from orchestrator.people.roles import require_second_person
 
 MEASURES: Final[Mapping[str, str]] = {"pump_volume": "volume", "spin": "at_speed"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.console.deviations import deviation
 from orchestrator.console.holding import hold_all, hold_around
-from orchestrator.console.named_tasks import DOUBT, task_named
+from orchestrator.console.named_tasks import task_named
 from orchestrator.console.office import Office
 from orchestrator.console.second_looks import in_question, is_unproven_label
 from orchestrator.engine.refused_labels import rejection_alarm
@@ -14,6 +14,7 @@ from orchestrator.engine.state import TaskState
 from orchestrator.journal.events import ContainerQuarantined, TaskRejected, TaskReopened
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, TaskId, UserId
+from orchestrator.kernel.tasks import DOUBT
 
 
 class Rejecting:

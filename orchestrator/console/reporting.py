@@ -12,11 +12,11 @@ from orchestrator.console.late_reports import late_report, refuse_second_report
 from orchestrator.console.named_tasks import refuse_what_two_sign, task_named
 from orchestrator.console.office import Office
 from orchestrator.console.reports import refuse_report, values_of
-from orchestrator.engine.state import LATE, TaskState
+from orchestrator.engine.state import TaskState
 from orchestrator.journal.events import TaskReported, TaskTaken, TaskTakenBack
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, TaskId, UserId
-from orchestrator.kernel.tasks import NOT_DONE
+from orchestrator.kernel.tasks import LATE, NOT_DONE
 
 
 class Reporting:

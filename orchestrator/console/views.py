@@ -12,9 +12,10 @@ from orchestrator.console.reports import LABEL
 from orchestrator.console.second_looks import labels_to_read
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import state_of_parent
-from orchestrator.engine.state import LATE, AwaitedScan, BatchState, HostState, TaskState
+from orchestrator.engine.state import AwaitedScan, BatchState, HostState, TaskState
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 from orchestrator.kernel.quantities import Volume
+from orchestrator.kernel.tasks import DOUBT, LATE
 
 
 def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def _reported(state: HostState, name: str, task: TaskState) -> dict[str, str]:
     Of an act in doubt or reported late, and of a label that was stuck on, the second one isn't
     told what the first one saw, and looks with their own eyes.
     """
-    if name.endswith(("/doubt", LATE)):
+    if name.endswith((DOUBT, LATE)):
         return {}
     if task.work == "verify":
         phase = state.batches[task.batch].phases.get(task.path)

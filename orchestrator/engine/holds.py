@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
-from orchestrator.engine.leases import CLEARANCE
 from orchestrator.engine.phase_state import LEADS_TO, PhaseLife, PhaseState
-from orchestrator.engine.state import LATE, LATE_REPORT, ProcedureState, TaskState
+from orchestrator.engine.state import LATE_REPORT, ProcedureState, TaskState
 from orchestrator.journal.events import (
     AnyEvent,
     CommandAnswered,
@@ -30,6 +29,7 @@ from orchestrator.journal.events import (
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.errors import IllegalTransitionError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, PhasePath, TaskId, UserId
+from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
 
 BY_PERSON = "person"
 """The reason of a hold that a person commanded."""
@@ -401,7 +401,7 @@ class Holds:
         return [
             TaskWithdrawn(task=name, why=why or "it was stopped")
             for name, task in self._tasks_of(batch, unit_procedure)
-            if task.work in ("enter", "decide") and not name.endswith(("/doubt", LATE, CLEARANCE))
+            if task.work in ("enter", "decide") and not name.endswith((DOUBT, LATE, CLEARANCE))
         ]
 
     def _tasks_of(self, batch: str, unit_procedure: str) -> Iterator[tuple[TaskId, TaskState]]:

@@ -29,7 +29,7 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, TaskId
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import hour
-from orchestrator.kernel.tasks import Question, TaskKind
+from orchestrator.kernel.tasks import CLEARANCE, Question, TaskKind
 from orchestrator.process_cell.config import Unit
 
 TWO_PEOPLE: Final = "two people"
@@ -37,9 +37,6 @@ TWO_PEOPLE: Final = "two people"
 
 NO_RULE: Final = "none"
 """The clearance of a unit that nobody is asked to clear: what is stored there stays."""
-
-CLEARANCE: Final = "/clear"
-"""How the name of a task ends that asks people to clear a line."""
 
 CLEAR_WITHIN: Final = 8 * hour
 """Set by site: by when two people should have cleared a line."""

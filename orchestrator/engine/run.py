@@ -35,6 +35,7 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
 from orchestrator.kernel.quantities import hour
+from orchestrator.kernel.tasks import VERIFICATION
 from orchestrator.phases.phase import Report
 from orchestrator.recipe.model import (
     Hold,
@@ -317,7 +318,7 @@ class BatchRun:
             return ()
         return (
             TaskOffered(
-                task=TaskId(f"{self._batch}/{path}/verify"),
+                task=TaskId(f"{self._batch}/{path}{VERIFICATION}"),
                 batch=self._batch,
                 path=path,
                 word=None,

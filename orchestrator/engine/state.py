@@ -14,9 +14,6 @@ from orchestrator.kernel.instants import Instant
 
 Texts = dict[str, str]
 
-LATE: Final = "/late"
-"""How the name of a task ends that asks what a late report of hand work means."""
-
 LATE_REPORT: Final = "late report "
 """How the reason begins for which a unit procedure is held until two people have said so."""
 

@@ -10,7 +10,7 @@ from orchestrator.engine.state import AttemptState, TaskState, WordState
 from orchestrator.journal.events import TaskOffered
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.quantities import Duration
-from orchestrator.kernel.tasks import NOT_DONE, REJECTED, Answer
+from orchestrator.kernel.tasks import DOUBT, NOT_DONE, REJECTED, Answer
 
 
 class Board:
@@ -108,7 +108,7 @@ class Board:
         if known is None or known.work != "do" or known.status not in ("reported", "done"):
             return False
         word = self._word_of(TaskId(task))
-        if known.choice == NOT_DONE or word is None or f"{task}/doubt" in self._core.state.tasks:
+        if known.choice == NOT_DONE or word is None or f"{task}{DOUBT}" in self._core.state.tasks:
             return False
         return any(one.command == task and one.verdict == "nothing" for one in word.attempts)
 

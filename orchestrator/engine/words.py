@@ -55,7 +55,7 @@ from orchestrator.kernel.identifiers import (
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Ordered
 from orchestrator.kernel.quantities import minute, second
-from orchestrator.kernel.tasks import Answer, Choice, Question, TaskKind
+from orchestrator.kernel.tasks import DOUBT, Answer, Choice, Question, TaskKind
 from orchestrator.phases.outside import CameFirst
 from orchestrator.process_cell.config import Unit
 from orchestrator.recipe.calculations import evaluated
@@ -259,7 +259,7 @@ class PhaseRun:
         await self._engine.holds.stay(self.batch, self.control, self.path)
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
-        task = TaskId(f"{attempt.command}/doubt")
+        task = TaskId(f"{attempt.command}{DOUBT}")
         if task not in self._core.state.tasks:
             await self._engine.holds.hold(
                 self.batch,
@@ -701,7 +701,7 @@ def doubt_offered(
 ) -> TaskOffered:
     """Return the task in which two people say what an attempt in doubt did."""
     return TaskOffered(
-        task=TaskId(f"{attempt.command}/doubt"),
+        task=TaskId(f"{attempt.command}{DOUBT}"),
         batch=batch,
         path=path,
         word=None,

@@ -23,6 +23,18 @@ NOT_DONE: Final = "not done"
 REJECTED: Final = "rejected"
 """The choice by which hand work is settled that somebody says isn't as it was reported."""
 
+DOUBT: Final = "/doubt"
+"""How the name of a task ends that asks what an attempt in doubt did."""
+
+LATE: Final = "/late"
+"""How the name of a task ends that asks what a late report of hand work means."""
+
+CLEARANCE: Final = "/clear"
+"""How the name of a task ends that clears a line."""
+
+VERIFICATION: Final = "/verify"
+"""How the name of a task ends that has an automated phase verified."""
+
 
 class TaskKind(StrEnum):
     """What a task asks for."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from orchestrator.kernel.tasks import VERIFICATION
 from orchestrator.records.record_model import ActEntry, BatchRecord, OpenItem, PhaseEntry, WaitEntry
 
 Rule = Callable[[BatchRecord], Iterator[str]]
@@ -100,7 +101,7 @@ def _checked(record: BatchRecord) -> Iterator[str]:
     owed = {one.task for one in record.open_tasks}
     own: dict[str, list[str]] = {}
     for phase in record.procedure:
-        is_owed = f"{record.batch}/{phase.path}/verify" in owed  # stands under tasks
+        is_owed = f"{record.batch}/{phase.path}{VERIFICATION}" in owed  # stands under tasks
         if phase.ended_at is not None and not phase.verification.by and not is_owed:
             yield f"{step(phase)}: not verified by a person"
         if phase.verification.how == "afterwards":

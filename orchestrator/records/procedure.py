@@ -15,6 +15,7 @@ from orchestrator.kernel.conditions import Condition
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Ordered
 from orchestrator.kernel.quantities import Volume
+from orchestrator.kernel.tasks import VERIFICATION
 from orchestrator.recipe.calculations import evaluated, told
 from orchestrator.recipe.model import (
     Keep,
@@ -137,7 +138,7 @@ class Procedure:
     def _verification(
         self, path: str, step: Step | None, entries: tuple[Entry, ...]
     ) -> Verification:
-        task = self._history.tasks.get(f"{self._history.batch}/{path}/verify")
+        task = self._history.tasks.get(f"{self._history.batch}/{path}{VERIFICATION}")
         if task is not None:
             verified = task.verified
             return Verification(
