@@ -535,9 +535,10 @@ class Technician:
         for name in act["report"]:
             match name:
                 case "weld":
-                    shown[name] = "sound"
+                    shown[name] = act["words"][name][0]
                 case "leak":
-                    shown[name] = "none" if self._is_tight(port) else "leaks"
+                    tight, leaky = act["words"][name]
+                    shown[name] = tight if self._is_tight(port) else leaky
                 case "volume":
                     digits = 0 if act["work"] == "receive" else 1
                     volume_mL = self.world.contents(things[:2][-1]).volume_mL

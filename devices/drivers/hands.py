@@ -5,8 +5,9 @@ the evidence is what the person reports and, where the act asks for it, what a s
 person verifies. What was offered before the software died still stands on the board
 after it, so an interrupted act is settled by its report like any other. What was withdrawn
 before anybody took it is settled as nothing done; what was taken from a person who had begun
-it, perhaps, only people can tell. What somebody rejects, who looked at it, is in doubt: hands
-did something, and not what the report says.
+it, perhaps, only people can tell. What is reported in a word by which work doesn't go on was
+done, and isn't all that was asked: it is held. What somebody rejects, who looked at it, is in
+doubt: hands did something, and not what the report says.
 
 Follows design section 7.
 """
@@ -24,6 +25,7 @@ from orchestrator.kernel.acts import (
     Effect,
     Facts,
     NothingDone,
+    PartDone,
     Quieten,
     Reading,
 )
@@ -88,9 +90,12 @@ class Hands:
         detail["performed_by"] = str(answer.by)
         if answer.verified_by is not None:
             detail["verified_by"] = str(answer.verified_by)
-        return Settled(
-            report=AllDone(effect=Effect(done="1", detail=detail)), standing=_NOTHING_TO_SHOW
-        )
+        effect = Effect(done="1", detail=detail)
+        amiss = act.amiss(detail) if isinstance(act, HandAct) else ""
+        if amiss:
+            why = f"the report says {amiss}"
+            return Settled(report=PartDone(effect=effect, why=why), standing=_NOTHING_TO_SHOW)
+        return Settled(report=AllDone(effect=effect), standing=_NOTHING_TO_SHOW)
 
     async def effect_of(self, act: Act, command: CommandId, before: Standing) -> Settled:
         if not self._board.was_offered(TaskId(str(command))):

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from orchestrator.kernel.acts import Act
+from orchestrator.kernel.acts import Act, Facts
 from orchestrator.kernel.identifiers import ContainerId, KitId, PlaceId
 
 
@@ -63,7 +63,22 @@ class HandAct(Act):
     at: tuple[PlaceId, ...] = ()
     parameters: dict[str, str] = {}
     report: tuple[str, ...] = Field(default=(), description="Names of the values to report")
+    words: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="Values that are one of these words; work goes on by the first one alone",
+    )
     second_person: bool = False
+
+    def in_words(self) -> str:
+        return f"hand work ({self.work.replace('_', ' ')})"
+
+    def amiss(self, reported: Facts) -> str:
+        """Return in words what was reported that work doesn't go on by; empty if nothing."""
+        return ", ".join(
+            f"{name}={reported[name]}"
+            for name, words in self.words.items()
+            if name in reported and reported[name] != words[0]
+        )
 
     def touches(self) -> tuple[ContainerId, ...]:
         return self.containers

@@ -656,14 +656,21 @@ def _how(task: Mapping[str, Any]) -> Iterator[str]:
             yield "  Answer with --done if it is so, else with --decline and why."
 
 
-def _owed(task: Mapping[str, Any]) -> list[str]:
-    """Return what a report of a task's hand work owes, or of the hand work that it doubts."""
+def _owed(task: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return what a report of a task's hand work owes, or of the hand work that it doubts.
+
+    Each with the words that it may be, where it is one of some.
+    """
     work: Mapping[str, Any] = task["ask"]["act"] if task["task"].endswith(DOUBT) else task["ask"]
-    return [str(name) for name in work.get("report", ())]
+    words = work.get("words", {})
+    return {str(name): tuple(words.get(name, ())) for name in work.get("report", ())}
 
 
-def _options(names: list[str]) -> str:
-    return "".join(" --label TEXT" if name == LABEL else f' --enter "{name}=..."' for name in names)
+def _options(owed: Mapping[str, tuple[str, ...]]) -> str:
+    return "".join(
+        " --label TEXT" if name == LABEL else f' --enter "{name}={"|".join(words) or "..."}"'
+        for name, words in owed.items()
+    )
 
 
 def _asks_for_more(task: Mapping[str, Any]) -> bool:
@@ -693,8 +700,15 @@ def _typed(prompt: str) -> str:
     return admitted(input().strip(), what="what was typed")
 
 
-def _typed_values(names: list[str]) -> dict[str, str]:
-    return {name: _typed_label() if name == LABEL else _typed(_words(name)) for name in names}
+def _typed_values(owed: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    return {
+        name: _typed_label() if name == LABEL else _typed(_words(name) + _one_of(words))
+        for name, words in owed.items()
+    }
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return f" ({' or '.join(words)})" if words else ""
 
 
 def _typed_label() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
+from devices.interfaces.hands import HandAct
 from orchestrator.console.equipment import Equipment
 from orchestrator.console.late_reports import decided, what_follows
 from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
@@ -116,7 +117,7 @@ class Reconciling:
     ) -> dict[str, str]:
         """Return what the report of an attempt owes, as stated with the verdict."""
         asked = cast("list[str]", attempt.act.get("report", ())) if verdict == "all" else ()
-        return values_owed(
+        owed = values_owed(
             self._core.state,
             f"reconcile {name}",
             attempt.act,
@@ -124,6 +125,15 @@ class Reconciling:
             values_of(arguments),
             own=(command, name),
         )
+        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        amiss = act.amiss(owed) if isinstance(act, HandAct) else ""
+        if amiss:
+            raise RefusedError(
+                f"reconcile {name}",
+                why=f"nothing goes on by {amiss}, so it can't be that all was done",
+                do_next="State nothing, and it is offered anew; or have quality stop the batch",
+            )
+        return owed
 
     async def _decide_late_report(
         self, name: TaskId, task: TaskState, user: UserId, arguments: dict[str, Any]
@@ -205,7 +215,7 @@ def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -
                     return verdict, str(amount)
                 why = f"a part of {asked} is more than nothing and leaves a rest"
         case "part":
-            why = f"{act.kind} is done whole or not at all"
+            why = f"{act.in_words()} is done whole or not at all"
         case _:
             why = "the verdict must be all, part or nothing"
     raise RefusedError(

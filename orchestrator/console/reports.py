@@ -96,6 +96,13 @@ def values_owed(
     _refuse_names(what, values, asked=asked)
     _refuse_missing(what, values, asked=asked)
     stated = dict(values)
+    for name, words in act.get("words", {}).items():
+        if name in stated and stated[name] not in words:
+            raise RefusedError(
+                what,
+                why=f"{stated[name]!r} isn't a word for {name.replace('_', ' ')}",
+                do_next=f"Report {' or '.join(f'{name}={one}' for one in words)}",
+            )
     if VOLUME in stated:
         stated[VOLUME] = str(_volume(state, what, act, stated[VOLUME]))
     if LABEL in stated:

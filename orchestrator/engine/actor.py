@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from chain_of_identity.gate import ProvenContainer
 from devices.interfaces.driver import Driver, MadeReadyError, Settled, Standing
+from devices.interfaces.hands import HandAct
 from devices.interfaces.valves import InterlockInput
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.control import UnitControl
@@ -163,7 +164,7 @@ class Actor:
                     continue
                 await phase.safe_point()
                 if _fruitless(attempts[looked_at:]):
-                    await phase.hold(f"{act.kind} did nothing {FRUITLESS_MOST} times")
+                    await phase.hold(f"{act.in_words()} did nothing {FRUITLESS_MOST} times")
                     looked_at = len(attempts)
                     continue
                 proofs = await phase.fresh_proofs(number, proven)
@@ -345,7 +346,7 @@ class Actor:
         await self._settle(phase, command, report, settled.standing, after)
         if isinstance(report, AllDone) or _told_to_wait(control):
             return None
-        return Pause(f"{module.equipment}: {act.kind} ended early: {report.why}")
+        return Pause(_ended_early(module, act, report.why))
 
     async def _have_people_decide(self, phase: ActingPhase, attempt: AttemptState) -> None:
         """Put an attempt in doubt to two people; others may not use the instrument meanwhile."""
@@ -502,11 +503,26 @@ class Actor:
         await self._alarms.raise_alarm(
             f"overdue {command}",
             tier="alarm",
-            cause=f"{act.kind} takes longer than {act.longest}",
+            cause=f"{act.in_words()} takes longer than {act.longest}",
             consequence="The material waits where it is",
-            action="Look at the instrument; the software waits for its evidence",
+            action=self._awaited(act, command),
             batch=phase.batch,
         )
+
+    def _awaited(self, act: Act, command: CommandId) -> str:
+        """Return what to do about an overdue act: whom or what it waits for."""
+        task = self._core.state.tasks.get(command)
+        if not isinstance(act, HandAct) or task is None:
+            return "Look at the instrument; the software waits for its evidence"
+        match task.status:
+            case "reported":
+                by = self._core.state.people[task.reported_by].printed_name
+                return f"{by} reported it; another person goes, looks and verifies it ({command})"
+            case "taken":
+                by = self._core.state.people[task.taken_by].printed_name
+                return f"{by} has it in hand: have it reported or declined ({command})"
+            case _:
+                return f"Nobody has taken it yet: have somebody do it and report it ({command})"
 
     async def _recognise(self, phase: ActingPhase, module: Module, unit: Unit, act: Act) -> None:
         """Ask all instruments that an act rests on who they are, where that is owed (H6)."""
@@ -582,6 +598,12 @@ def _attempts(batch: BatchState, path: PhasePath, number: int) -> list[AttemptSt
     """Return the attempts of one word of a phase until now."""
     word = batch.phases[path].words.get(number)
     return word.attempts if word is not None else []
+
+
+def _ended_early(module: Module, act: Act, why: str) -> str:
+    if isinstance(act, HandAct):
+        return f"{act.in_words()}: {why}. A restart has it done anew; asked was: {act.instruction}"
+    return f"{module.equipment}: {act.in_words()} ended early: {why}"
 
 
 def _told_to_wait(control: UnitControl) -> bool:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
+from devices.interfaces.hands import HandAct
 from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.limits import UTC_ERROR
@@ -264,7 +265,7 @@ class PhaseRun:
             await self._engine.holds.hold(
                 self.batch,
                 self.control,
-                f"{act.kind} in doubt: {why}",
+                f"{act.in_words()} is in doubt: {why}",
                 f"doubt {attempt.command}",
             )
             if not self.control.stops:
@@ -706,8 +707,7 @@ def doubt_offered(
         path=path,
         word=None,
         work="decide",
-        text=f"{act.kind} on {attempt.equipment} is in doubt: {why}. "
-        "Look at the material and the instrument, then say what was done.",
+        text=_doubt_in_words(attempt, act, why),
         ask={
             **doubt_question(attempt, act, why).model_dump(mode="json"),
             "act": attempt.act,
@@ -720,15 +720,27 @@ def doubt_offered(
     )
 
 
+def _doubt_in_words(attempt: AttemptState, act: Act, why: str) -> str:
+    if isinstance(act, HandAct):
+        return (
+            f"{act.in_words()} is in doubt: {why}. Asked was: {act.instruction}. "
+            "Look at the material, then say what was done."
+        )
+    return (
+        f"{act.in_words()} on {attempt.equipment} is in doubt: {why}. "
+        "Look at the material and the instrument, then say what was done."
+    )
+
+
 def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:
     """Return what two people are asked about an attempt in doubt."""
     return Question(
         kind=TaskKind.DECIDE,
         text=why,
         choices=(
-            Choice(name="all", leads_to=f"{act.kind} counts as done"),
+            Choice(name="all", leads_to=f"{act.in_words()} counts as done"),
             Choice(name="part", leads_to="the amount that you state counts as done"),
-            Choice(name="nothing", leads_to=f"{act.kind} is attempted again"),
+            Choice(name="nothing", leads_to=f"{act.in_words()} is asked for again"),
         ),
         evidence=_evidence_of(attempt),
         second_person=True,

@@ -173,6 +173,10 @@ class Act(Frozen):
         """Return the places that this act uses."""
         return ()
 
+    def in_words(self) -> str:
+        """Return what the act is called where people read of it."""
+        return self.kind.replace("_", " ")
+
     def makes_safe(self) -> bool:
         """Return whether this act only brings material to rest: shut, parted, set down.
 

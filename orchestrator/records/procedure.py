@@ -55,7 +55,17 @@ from orchestrator.records.record_model import (
 from orchestrator.records.stated_volume import stated_volume
 
 _HOUSEKEEPING: Final = frozenset(
-    {"kind", "unit", "longest", "on_interruption", "quieten", "weighed", "instruction", "report"}
+    {
+        "kind",
+        "unit",
+        "longest",
+        "on_interruption",
+        "quieten",
+        "weighed",
+        "instruction",
+        "report",
+        "words",
+    }
 )
 
 

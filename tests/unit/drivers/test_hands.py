@@ -9,7 +9,7 @@ from typing import Any
 from devices.drivers.hands import Hands
 from devices.interfaces.driver import Standing
 from devices.interfaces.hands import HandAct, Handwork
-from orchestrator.kernel.acts import AllDone, OnInterruption, Quieten
+from orchestrator.kernel.acts import AllDone, OnInterruption, PartDone, Quieten
 from orchestrator.kernel.identifiers import CommandId, EquipmentId, TaskId, UserId
 from orchestrator.kernel.quantities import minute
 from orchestrator.kernel.tasks import Answer
@@ -19,6 +19,7 @@ WELD = HandAct(
     work=Handwork.WELD,
     instruction="weld it",
     report=("weld",),
+    words={"weld": ("sound", "unsound")},
     longest=30 * minute,
     on_interruption=OnInterruption.HOLD,
     quieten=Quieten.LEAVE_RUNNING,
@@ -52,3 +53,11 @@ def test_values_that_nobody_asked_for_are_no_evidence() -> None:
     settled = asyncio.run(hands.settle(WELD, CommandId("B-1/p#1.1"), Standing(values={})))
     assert isinstance(settled.report, AllDone)
     assert settled.report.effect.detail == {"weld": "sound", "performed_by": "U-2"}
+
+
+def test_a_word_by_which_work_does_not_go_on_is_not_all_that_was_asked() -> None:
+    answer = Answer(values={"weld": "unsound"}, by=UserId("U-2"))
+    hands = Hands(_Board(answer), equipment=EquipmentId("hands"))
+    settled = asyncio.run(hands.settle(WELD, CommandId("B-1/p#1.1"), Standing(values={})))
+    assert isinstance(settled.report, PartDone)
+    assert "weld=unsound" in settled.report.why

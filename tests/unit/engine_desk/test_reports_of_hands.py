@@ -142,6 +142,23 @@ def test_what_nobody_asked_for_is_not_recorded(tmp_path: Path, arguments: dict[s
     tried(tmp_path, attempt)
 
 
+def test_a_word_that_the_work_does_not_know_is_not_recorded(tmp_path: Path) -> None:
+    asked = _offered("test_leak", "leak")
+    asked = asked.model_copy(update={"ask": {**asked.ask, "words": {"leak": ["none", "found"]}}})
+
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        await engine.core.record_for_host(asked)
+        before = engine.core.state.seq
+        for word in ("no", "None", "none "):
+            with pytest.raises(RefusedError, match="leak=none or leak=found"):
+                await cell.give(FIRST, "report_task", task=str(TASK), values={"leak": word})
+        assert engine.core.state.seq == before
+        await cell.give(FIRST, "report_task", task=str(TASK), values={"leak": "found"})
+
+    tried(tmp_path, attempt)
+
+
 def test_a_question_is_answered_by_its_entries_alone_and_by_all(tmp_path: Path) -> None:
     entry = {"name": "confluence", "lowest": "0 %", "highest": "100 %"}
     question = _offered("x").model_copy(update={"work": "enter", "ask": {"entries": [entry]}})
