@@ -104,7 +104,7 @@ class PumpVolume(Act):
 
     def total(self, effects: tuple[Effect, ...]) -> Effect:
         moved = sum(Volume.read(effect.done).base for effect in effects)
-        return Effect(done=str(Volume.of_base(moved)), detail=effects[-1].detail)
+        return Effect(done=str(Volume.of_base(moved)), detail=_detail_of_all(effects))
 
     def _step(self) -> Volume:
         return Volume.of_base(self.volume.base // 100)
@@ -154,6 +154,23 @@ class TurnEmptyPump(Act):
 
     def evidence(self) -> tuple[Reading, ...]:
         return (ValvesOpen(unit=self.unit),)
+
+
+def _detail_of_all(effects: tuple[Effect, ...]) -> dict[str, str]:
+    """Return the detail of all attempts together; what some of them lack, attempt by attempt."""
+    names = dict.fromkeys(name for one in effects for name in one.detail)
+    return {name: _of_all(name, [one.detail.get(name) for one in effects]) for name in names}
+
+
+def _of_all(name: str, said: list[str | None]) -> str:
+    known = [one for one in said if one is not None]
+    if len(known) == len(said) and name == "weighed":
+        return str(Volume.of_base(sum(Volume.read(one).base for one in known)))
+    if len(known) == len(said) and name == "pulses":
+        return str(sum(int(one) for one in known))
+    if len(set(said)) == 1:
+        return known[0]
+    return ", then ".join("unknown" if one is None else one for one in said)
 
 
 def _tolerance(volume: Volume) -> Volume:

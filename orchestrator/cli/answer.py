@@ -28,6 +28,7 @@ from orchestrator.console.text_gate import admitted
 from orchestrator.kernel.desks import Given
 from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
+from orchestrator.people.roles import MAY, Role
 
 WIDTH_MAX: Final = 100
 _TWO_SIGN: Final = (DOUBT, LATE)
@@ -340,7 +341,9 @@ class _Answering:
     def answer(self, what: str) -> None:
         """Show or answer what is named."""
         asked = self._asked
-        if asked.move is not None or asked.deviation:
+        if asked.is_silent and asked.room is None and (batch := self._batch(what)):
+            self._show_batch(batch)
+        elif asked.move is not None or asked.deviation:
             self._command_batch(what)
         elif asked.acknowledge:
             name = self._one_of("alarms", "alarm", what)["alarm"]
@@ -354,6 +357,8 @@ class _Answering:
         elif scans := [one for one in self._view["scans"] if one["container"] == what]:
             self._scan(scans[0])
         else:
+            if not any(what in one["task"] for one in self._view["tasks"]):
+                self._refuse_unawaited(what)
             self._task(self._one_of("tasks", "task", what))
 
     def _one_of(self, kind: str, key: str, what: str) -> Mapping[str, Any]:
@@ -373,6 +378,49 @@ class _Answering:
             f"answer {what}",
             why=why,
             do_next="Look at what is open now: `cellwright answer`",
+        )
+
+    def _batch(self, what: str) -> Mapping[str, Any] | None:
+        """Return the batch of this very name, if there is one."""
+        batches = self._console.look("batches")["batches"]
+        return next((one for one in batches if one["batch"] == what), None)
+
+    def _show_batch(self, batch: Mapping[str, Any]) -> None:
+        """Show where a batch is, what holds it, and what it may be commanded by whom."""
+        name = str(batch["batch"])
+        self._console.showed(name, self._view["version"])
+        if self._as_json:
+            say_json(dict(batch))
+            return
+        say(f"{name}: {batch['status']}, {batch['state']}")
+        for one in batch["phases"]:
+            say(f"  {one['path']}: {one['state']}")
+            if one["why"]:
+                say("\n".join(_wrapped(one["why"], 4)))
+        for one in self._view["holds"]:
+            if one["batch"] == name and one["path"] not in {at["path"] for at in batch["phases"]}:
+                say(f"  {one['path']}: {one['state']}")
+                say("\n".join(_wrapped(one["why"] or "no reason was given", 4)))
+        for move in Move:
+            say(f"  Command --command {move}: {_LEADS_TO[move]}; {_who_may(str(move))} may.")
+        say(f'  Open a deviation with --deviation "TEXT"; {_who_may("open_deviation")} may.')
+
+    def _refuse_unawaited(self, what: str) -> None:
+        """Refuse to scan what no scanner awaits.
+
+        Raises:
+            RefusedError: It is a thing on file, and another one is awaited, or none.
+        """
+        things = self._console.look("materials")["containers"]
+        if not any(what in (one["container"], one["label"]) for one in things):
+            return
+        awaited = [f"{one['container']} at {one['place']}" for one in self._view["scans"]]
+        raise RefusedError(
+            f"scan {what}",
+            why="it isn't the one that is awaited" if awaited else "no scan is awaited now",
+            do_next=f"Scan {' or '.join(awaited)}"
+            if awaited
+            else "Look what is due: `cellwright answer`",
         )
 
     def _give_on_task(self, command: str, name: str, **arguments: Any) -> None:
@@ -414,13 +462,29 @@ class _Answering:
     def _command_batch(self, batch: str) -> None:
         asked = self._asked
         if asked.deviation:
-            seen = self._seen_of(batch)
-            self._give("open_deviation", batch, seen=seen, batch=batch, text=asked.deviation)
+            self._open_deviation(batch)
             return
         is_safe = asked.move in (Move.HOLD, Move.PAUSE)
         seen = self._seen_of(batch) if is_safe else self._rests_on(batch)
         part, why = asked.part, asked.why
         self._give(str(asked.move), batch, seen=seen, batch=batch, unit_procedure=part, why=why)
+
+    def _open_deviation(self, batch: str) -> None:
+        text = self._asked.deviation
+        given = self._console.give(
+            "open_deviation", seen=self._seen_of(batch), batch=batch, text=text
+        )
+        known = {one["deviation"] for one in self._view["deviations"]}
+        name = next(
+            str(one["deviation"])
+            for one in self._console.look("deviations")["deviations"]
+            if one["deviation"] not in known and one["batch"] == batch
+        )
+        if self._as_json:
+            did = {"answered": batch, "command": "open_deviation", "event": given.seq}
+            say_json({**did, "deviation": name})
+        else:
+            say(f"{name} is open, a deviation of {batch}")
 
     def _close(self, deviation: Mapping[str, Any]) -> None:
         if not self._asked.why:
@@ -440,6 +504,7 @@ class _Answering:
                 why="a scan comes from the scanner, never from the keyboard",
                 do_next=f"Hold its label before {scan['scanner']}; in an emulated room give --room",
             )
+        self._console.require("report_task")  # who scans works at the cell
         scan_in(self._asked.room, scan, by=self._me())
         if self._as_json:
             told = {"answered": scan["container"], "command": "scan"}
@@ -497,6 +562,7 @@ class _Answering:
         asked, name = self._asked, str(task["task"])
         read = asked.read
         if not read and asked.room is not None and task["to_read"]:
+            self._console.require("verify_task")
             read = read_in(asked.room, task["ask"], by=self._me())
         self._give_on_task("verify_task", name, read=read)
 
@@ -513,6 +579,15 @@ class _Answering:
 
     def _report(self, task: Mapping[str, Any]) -> None:
         name, asked = str(task["task"]), self._asked
+        if task["status"] == "reported":
+            names = names_of(self._console)
+            raise RefusedError(
+                f"answer {name} with --done",
+                why=f"{names.get(task['reported_by'], task['reported_by'])} reported it already",
+                do_next="Have another person go, look, and say --verify or --reject"
+                if not name.endswith(_TWO_SIGN)
+                else "Have another person go, look, and say --found",
+            )
         if _asks_for_more(task):
             raise CallRefusedError(
                 f"answer {name} with --done",
@@ -532,6 +607,7 @@ class _Answering:
         if asked.label:
             values[LABEL] = asked.label
         if asked.room is not None:
+            self._console.require("report_task")
             if task["status"] == "offered":
                 taken = self._console.give("take_task", seen=self._rests_on(name), task=name)
                 self._seen = taken.seq  # what this person has just done to it is known to them
@@ -616,7 +692,6 @@ _DID: Final[Mapping[str, str]] = {
     "carry_away": "Carried away:",
     "report_found": "Reported of",
     "acknowledge_alarm": "Acknowledged:",
-    "open_deviation": "A deviation is open of",
     "close_deviation": "Closed:",
     "hold": "To be held:",
     "restart": "To go on:",
@@ -627,9 +702,27 @@ _DID: Final[Mapping[str, str]] = {
 }
 
 
+_LEADS_TO: Final[Mapping[Move, str]] = {
+    Move.HOLD: "it comes to rest where that is safe",
+    Move.RESTART: "what was held goes on",
+    Move.PAUSE: "it waits before its next act",
+    Move.RESUME: "what was paused goes on",
+    Move.STOP: "it ends in good order",
+    Move.ABORT: "it ends at once",
+}
+
+
+def _who_may(command: str) -> str:
+    """Return the roles that may give a command, as people say them."""
+    *others, last = [role.replace("_", " ") for role in Role if role in MAY[command]]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _how(task: Mapping[str, Any]) -> Iterator[str]:
     """Yield how the task is answered, in options."""
     ask = task["ask"]
+    if task["task"].endswith(_TWO_SIGN) and task["status"] == "reported":
+        yield "  What the first person stated isn't shown, on purpose: both state what they found."
     if task["task"].endswith(DOUBT):
         yield "  Answer with --found all, part (and --amount) or nothing; two people sign it."
         if names := _options(_owed(task)):

@@ -99,6 +99,7 @@ def _sign(console: AtConsole, file: Path, reason: str, *, as_json: bool) -> None
             why="a reason goes with the approval, which isn't due yet",
             do_next="Leave --reason out",
         )
+    console.require(command)
     if not as_json:
         say(f"{recipe.title}: {named}")
         say(f"digest {recipe.digest}")

@@ -30,7 +30,7 @@ from orchestrator.console.client import AnswerLostError, BlockingConsoleClient, 
 from orchestrator.console.text_gate import admitted
 from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import ProcessError
-from orchestrator.people.roles import SIGNED_AS
+from orchestrator.people.roles import SIGNED_AS, require
 from orchestrator.people.sessions import NoSessionError
 
 CONSOLE: Final = "console.sock"
@@ -112,6 +112,19 @@ class AtConsole:
         """Keep what this person has just done to a thing, resting on what was shown of it."""
         screen = kept_screen(self._data).after_deed(thing, self.login, event)
         keep_screen(self._data, screen)
+
+    def require(self, command: str) -> None:
+        """Refuse what this person's roles don't allow before it is shown or done.
+
+        The daemon refuses it too. This says so before a person reads what they can't sign.
+
+        Raises:
+            NotAuthorisedError: None of their roles allows it. Nothing happened.
+        """
+        login = self.login
+        people = self.look("people")["people"]
+        me = next(one for one in people if one["login"] == login)
+        require(command, me["roles"], who=str(me["printed_name"]))
 
     def give(self, name: str, *, seen: int, request: str | None = None, **arguments: Any) -> Given:
         """Give a command as this person, with the password where it signs.

@@ -98,6 +98,8 @@ def run(
         name = _text(BatchId, batch, "the batch") if batch else str(proposal["batch"])
         if proposal["problems"]:
             _refuse(name, proposal)
+        if not dry_run:
+            console.require("make_batch")
         if not as_json:
             _show(name, coi, proposal)
         status = "not made"

@@ -22,6 +22,7 @@ from orchestrator.process_cell.daemon import (
     refuse_emulators_in_production,
     running,
 )
+from orchestrator.process_cell.emulated_people import PEOPLE
 from orchestrator.virtual_time import run_on_room_clock
 
 
@@ -57,6 +58,7 @@ def run(
 async def _until_told(
     cell: LoadedCell, data: Path, clock: Clock, room: Path | None, *, as_json: bool
 ) -> None:
+    fresh = not (data / "journal.sqlite").exists()
     loop = asyncio.get_running_loop()
     ends = asyncio.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +71,12 @@ async def _until_told(
                 say_json({**said, "events": engine.core.state.seq})
             else:
                 say(f"cell {cell.config.name}: console at {data / CONSOLE}; Ctrl-C stops it")
+                if room is not None and fresh:
+                    say(
+                        "The people of the emulated cell were let in, each with the password "
+                        '"LOGIN of the emulated cell" (docs/reference/room.md): '
+                        f"{', '.join(one.login for one in PEOPLE)}"
+                    )
             print(end="", flush=True)
             await ends.wait()
     finally:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ENDED: Final = ("complete", "stopped", "aborted")
 RUNS: Final = "runs"
+HAND_WORK: Final = "hand work"
 
 _QUIETED: Final = {
     "halt": "Bring {equipment} to rest at its own panel.",
@@ -242,7 +243,7 @@ def _in_doubt(state: HostState, batches: set[str], *, runs: bool) -> list[dict[s
                 "batch": batch,
                 "path": path,
                 "equipment": attempt.equipment,
-                "act": str(attempt.act.get("kind", "")),
+                "act": _called(attempt.act),
                 "asked": _act_in_words(attempt.act),
                 "quieten": str(attempt.act.get("quieten", "")),
                 "why": attempt.why,
@@ -251,8 +252,14 @@ def _in_doubt(state: HostState, batches: set[str], *, runs: bool) -> list[dict[s
     return doubtful
 
 
+def _called(act: Mapping[str, Any]) -> str:
+    return HAND_WORK if "instruction" in act else str(act.get("kind", "")).replace("_", " ")
+
+
 def _act_in_words(act: Mapping[str, Any]) -> str:
     """Return an act's own parameters, those that a person can compare with what is there."""
+    if "instruction" in act:
+        return str(act["instruction"])
     unsaid = ("kind", "unit", "part", "longest", "on_interruption", "quieten", "weighed")
     return ", ".join(
         f"{name.replace('_', ' ')} {value}"
@@ -317,6 +324,12 @@ def _by_hand(
 ) -> Iterator[str]:
     """Yield what people can do without the software, the most pressing first."""
     for one in doubtful:
+        if one["act"] == HAND_WORK:
+            yield (
+                f"Don't do this again by hand ({one['asked']}): nobody knows yet how much of it "
+                "was done. Look, and write down what you find and when."
+            )
+            continue
         yield _QUIETED.get(one["quieten"], "Look at {equipment}.").format_map(one)
         yield (
             f"Don't repeat {one['act']} on {one['equipment']} ({one['asked']}): nobody knows yet "

@@ -40,7 +40,7 @@ from orchestrator.kernel.desks import Command
 from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
 from orchestrator.kernel.identifiers import HostId, UserId
 from orchestrator.kernel.instants import SystemClock
-from orchestrator.people.roles import Role
+from orchestrator.people.roles import Role, refuse_conflicting_roles
 from orchestrator.people.users import (
     SALT_BYTES,
     NotRecognised,
@@ -82,6 +82,9 @@ def add(
     The first person of a folder is an administrator and needs no --by; the daemon is down
     then. With --json one object with user, login, printed_name and roles.
     """
+    refuse_conflicting_roles(f"add {name!r} under the log-in name {login!r}", role)
+    if by is None:
+        _refuse_unless_first(data_folder(data), login, name)
     ask = _from_input if password_stdin else _from_keyboard
     password = ask(f"New password of {login}: ", True)
     check_password(password, login=login)
@@ -184,6 +187,27 @@ def opened_journal(folder: Path) -> Generator[tuple[Journal[AnyEvent], HostState
         yield journal, state
     finally:
         journal.close()
+
+
+def _refuse_unless_first(folder: Path, login: str, name: str) -> None:
+    """Refuse to add somebody on nobody's word where there are people already.
+
+    Raises:
+        NotAuthorisedError: There are. Nothing happened, and no password was asked for.
+    """
+    journal = folder / "journal.sqlite"
+    state = HostState()
+    for recorded in read_events(journal, EVENTS) if journal.exists() else ():
+        fold(state, recorded)
+        if state.people:
+            break
+    administrators = [one.login for one in state.people.values()]
+    if administrators:
+        raise NotAuthorisedError(
+            f"add {name!r} under the log-in name {login!r}",
+            why="only the first person is added on nobody's word, and somebody is there",
+            do_next=f"Give --by LOGIN, of an administrator, e.g. --by {administrators[0]}",
+        )
 
 
 def _is_served(folder: Path) -> bool:

@@ -65,6 +65,7 @@ class Clearing:
             performer=UserId(task.reported_by),
             verifier=user,
             verifier_roles=self._core.state.people[user].roles,
+            called=self._core.state.people[user].printed_name,
         )
         first = Signed.model_validate(task.signature)
         second = await self._office.sign(user, arguments, released, "verified")

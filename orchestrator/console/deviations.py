@@ -52,6 +52,7 @@ class Deviations:
             did="opened",
             now=user,
             does="closes",
+            called=self._core.state.people[user].printed_name,
         )
         event = await self._office.signed(
             user,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from chain_of_identity.pre_printed import refuse_misread
 from orchestrator.console.office import Office
 from orchestrator.console.orders import why_unusable
-from orchestrator.console.reports import why_label_taken
+from orchestrator.console.reports import label_taken_by
 from orchestrator.engine.state import HostState
 from orchestrator.journal.events import (
     ContainerReceived,
@@ -101,7 +101,7 @@ def _why_not_receivable(event: ContainerReceived, state: HostState, now: Instant
     labels = [event.label, *(f"{event.label}/{one}" for one in event.positions)]
     if any(one in state.containers for one in (event.container, *inner)):
         return "a container of that name was received before"
-    if any(why_label_taken(state, one) for one in labels):
+    if any(label_taken_by(state, one) for one in labels):
         return "its label is another container's"
     if event.what == "patient_material" and event.coi is None:
         return "patient material needs its therapy event (coi)"

@@ -64,7 +64,8 @@ class Recipes:
                     f"sign recipe {recipe}", why="it isn't on file", do_next="Submit it first"
                 )
             what = f"sign {known.document} version {known.version} as {meaning}"
-            require_recipe_signer(what, known.signers, meaning, user)
+            called = self._core.state.people[user].printed_name
+            require_recipe_signer(what, known.signers, meaning, user, called=called)
             reason = str(arguments.get("reason", "")).strip()
             if meaning == "approved":
                 self._refuse_silence(what, recipe, reason)

@@ -62,6 +62,7 @@ class Reconciling:
             performer=UserId(task.reported_by),
             verifier=user,
             verifier_roles=self._core.state.people[user].roles,
+            called=self._core.state.people[user].printed_name,
         )
         batch, path, number = self._core.state.attempts[command]
         attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
@@ -153,6 +154,7 @@ class Reconciling:
             performer=UserId(task.reported_by),
             verifier=user,
             verifier_roles=self._core.state.people[user].roles,
+            called=self._core.state.people[user].printed_name,
         )
         second = await self._office.sign(user, arguments, event, "verified")
         require_unchanged(self._core.state, name, changed)

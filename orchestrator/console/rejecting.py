@@ -64,11 +64,12 @@ class Rejecting:
             # two people are asked already
             return await self._core.record(batch, rejected, answer=arguments["answer"])
         things = in_question(self._core.state, task)
+        work = str(task.ask["work"]).replace("_", " ")
         seq = await self._core.record(
             batch,
             rejected,
             *(
-                ContainerQuarantined(container=one, why=f"{task.ask['work']} was rejected: {why}")
+                ContainerQuarantined(container=one, why=f"{work} was rejected: {why}")
                 for one in things
             ),
             answer=arguments["answer"],
@@ -77,7 +78,7 @@ class Rejecting:
         await self._engine.alarms.raise_alarm(
             rejection_alarm(name),
             tier="block",
-            cause=f"{task.ask['work']} isn't as it was reported: {why}",
+            cause=f"{work} isn't as it was reported: {why}",
             consequence=f"{', '.join(things)} is in quarantine; the unit procedure is held",
             action="Leave everything where it is, and call quality assurance; two people say what "
             "was done, quality releases or discards, then the supervisor restarts",

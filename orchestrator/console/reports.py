@@ -9,7 +9,7 @@ Follows design sections 7 and 10.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from chain_of_identity.pre_printed import read_applied
 from orchestrator.engine.state import HostState, TaskState
@@ -107,30 +107,53 @@ def values_owed(
         stated[VOLUME] = str(_volume(state, what, act, stated[VOLUME]))
     if LABEL in stated:
         stated[LABEL] = read_applied(stated[LABEL])
-        if why := why_label_taken(state, stated[LABEL], own=own):
-            raise RefusedError(
-                what,
-                why=why,
-                do_next="Stick the next label of the roll over it, and report that one",
-            )
+        if has_it := label_taken_by(state, stated[LABEL], own=own):
+            _refuse_label_of(has_it, state, what, stated[LABEL], str(act["containers"][0]))
     return stated
 
 
-def why_label_taken(state: HostState, label: str, *, own: Collection[str] = ()) -> str:
-    """Return why a label can't be given to one more thing; empty if it is free.
+def _refuse_label_of(
+    has_it: str, state: HostState, what: str, label: str, container: str
+) -> NoReturn:
+    """Refuse a new label that a container has already.
 
-    A label stays taken when another is stuck over it, and is taken as soon as a person
+    Raises:
+        RefusedError: Always; it says which container.
+    """
+    known = state.containers.get(container)
+    if has_it != container:
+        raise RefusedError(
+            what,
+            why=f"{has_it} has this label already",
+            do_next=f"Read again what is on {container}; if it says the same, leave both where "
+            "they are and call quality assurance",
+        )
+    is_old = known is not None and known.label == label
+    raise RefusedError(
+        what,
+        why=f"that is the label that {container} had"
+        if is_old
+        else f"it was reported of {container} before",
+        do_next="Report the new one, which is beside it"
+        if is_old
+        else "Stick the next label of the roll beside it, and report that one",
+    )
+
+
+def label_taken_by(state: HostState, label: str, *, own: Collection[str] = ()) -> str:
+    """Return the container that has a label; empty if it is free.
+
+    A label stays taken when another is stuck beside it, and is taken as soon as a person
     reports it, before anybody verifies that. ``own`` names tasks that don't count.
     """
-    if label in state.labels or label in _reported_labels(state, own):
-        return "this label is on a container already"
-    return ""
+    return state.labels.get(label) or next(_reported_of(state, label, own), "")
 
 
-def _reported_labels(state: HostState, own: Collection[str]) -> Iterator[str]:
+def _reported_of(state: HostState, label: str, own: Collection[str]) -> Iterator[str]:
     for name, task in state.tasks.items():
-        if name not in own and LABEL in task.values:
-            yield task.values[LABEL]
+        if name not in own and task.values.get(LABEL) == label:
+            act = task.ask.get("act", task.ask)
+            yield next(iter(act.get("containers", ())), name)
 
 
 def _refuse_names(what: str, values: Mapping[str, str], *, asked: Collection[str]) -> None:

@@ -46,6 +46,7 @@ class Verifying:
                 performer=UserId(performer),
                 verifier=user,
                 verifier_roles=self._core.state.people[user].roles,
+                called=self._core.state.people[user].printed_name,
             )
         changed = task.changed
         read = [label.strip() for label in _texts(arguments, "read")]

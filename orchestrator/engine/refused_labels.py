@@ -48,7 +48,7 @@ async def record_refusal(
     await alarms.raise_alarm(
         refusal_alarm(event.batch, event.path),
         tier="block",
-        cause=str(refused),
+        cause=f"{refused.what}: {refused.why}",
         consequence="Nothing has moved; the step waits for the right container",
         action=refused.do_next,
         batch=event.batch,

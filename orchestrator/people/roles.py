@@ -112,7 +112,7 @@ def require(command: str, roles: Collection[str], *, who: str) -> None:
         return
     allowed = [role for role in Role if role in MAY.get(command, ())]
     raise NotAuthorisedError(
-        f"{command} by {who}",
+        f"{command.replace('_', ' ')}, by {who}",
         why=(
             f"it needs the role {_either(allowed)}; {who} has {', '.join(sorted(roles)) or 'none'}"
             if allowed
@@ -147,7 +147,7 @@ def refuse_conflicting_roles(what: str, roles: Collection[str]) -> None:
 
 
 def require_other_person(
-    what: str, *, first: UserId | None, did: str, now: UserId, does: str
+    what: str, *, first: UserId | None, did: str, now: UserId, does: str, called: str = ""
 ) -> None:
     """Refuse a second word from the person who had the first.
 
@@ -157,6 +157,7 @@ def require_other_person(
         did: What the first one did, in the past tense: "performed".
         now: Who wants the second word.
         does: What the second one does: "verifies".
+        called: The printed name of who wants it, for people to read instead of the id.
 
     Raises:
         SamePersonError: They are one person. Nothing happened.
@@ -164,13 +165,18 @@ def require_other_person(
     if first == now:
         raise SamePersonError(
             what,
-            why=f"{now} {did} it, and another person {does}",
+            why=f"{called or now} {did} it, and another person {does}",
             do_next="Ask somebody else who may",
         )
 
 
 def require_second_person(
-    what: str, *, performer: UserId, verifier: UserId, verifier_roles: Collection[str]
+    what: str,
+    *,
+    performer: UserId,
+    verifier: UserId,
+    verifier_roles: Collection[str],
+    called: str = "",
 ) -> None:
     """Refuse a verification by who performed, or by who may not verify (SIG-12).
 
@@ -178,12 +184,19 @@ def require_second_person(
         SamePersonError: The verifier performed it. Nothing happened.
         NotAuthorisedError: The verifier's roles don't allow ``verify_task``. Nothing happened.
     """
-    require_other_person(what, first=performer, did="performed", now=verifier, does="verifies")
-    require("verify_task", verifier_roles, who=verifier)
+    require_other_person(
+        what, first=performer, did="performed", now=verifier, does="verifies", called=called
+    )
+    require("verify_task", verifier_roles, who=called or verifier)
 
 
 def require_recipe_signer(
-    what: str, signers: Mapping[str, str], meaning: SignatureMeaning, signer: UserId
+    what: str,
+    signers: Mapping[str, str],
+    meaning: SignatureMeaning,
+    signer: UserId,
+    *,
+    called: str = "",
 ) -> None:
     """Refuse a signature on a recipe out of turn, or a second one by the same person.
 
@@ -195,6 +208,7 @@ def require_recipe_signer(
         signers: Who signed this recipe so far, by meaning.
         meaning: What the new signature says.
         signer: Whose it is.
+        called: The signer's printed name, for people to read instead of the id.
 
     Raises:
         RefusedError: It isn't this signature's turn. Nothing happened.
@@ -212,7 +226,9 @@ def require_recipe_signer(
             do_next="Have it authored, then reviewed, then approved, each once",
         )
     for did, first in signers.items():
-        require_other_person(what, first=UserId(first), did=did, now=signer, does="follows")
+        require_other_person(
+            what, first=UserId(first), did=did, now=signer, does="follows", called=called
+        )
 
 
 def _either(roles: Collection[str]) -> str:

@@ -225,7 +225,7 @@ class _Paper:
                 if isinstance(one, ActRefusedEntry):
                     yield f"[{one.seq}] {_time(one.at)} {one.path}: {'; '.join(one.refusals)}"
                 elif isinstance(one, FailureEntry):
-                    yield f"[{one.seq}] {_time(one.at)} {phase.path}: {_facts(one.error)}"
+                    yield f"[{one.seq}] {_time(one.at)} {phase.path}: {_failure(one.error)}"
 
     def _held(self) -> Iterator[str]:
         for one in self._record.holds:
@@ -431,7 +431,7 @@ class _Paper:
                 case WaitEntry():
                     yield from _entry(entry.seq, entry.at, _wait(entry))
                 case FailureEntry():
-                    yield from _entry(entry.seq, entry.at, f"FAILED: {_facts(entry.error)}")
+                    yield from _entry(entry.seq, entry.at, f"FAILED: {_failure(entry.error)}")
                 case StateEntry():
                     why = f": {entry.why}" if entry.why else ""
                     text = f"state: {entry.trigger}{why}{self._commanded(entry.by)}"
@@ -877,6 +877,12 @@ def _before_and_after(one: AttemptEntry) -> str:
 
 def _facts(values: Mapping[str, str]) -> str:
     return "; ".join(f"{name.replace('_', ' ')} {text or 'none'}" for name, text in values.items())
+
+
+def _failure(error: Mapping[str, str]) -> str:
+    """Return an error as people read it where it comes up."""
+    told = f"{error['what']}: {error['why'].rstrip('.')}. {error['do_next'].rstrip('.')}."
+    return f"{told} ({error['code']})"
 
 
 def _time(at: Instant | None) -> str:

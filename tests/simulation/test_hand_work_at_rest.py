@@ -541,3 +541,19 @@ def test_a_late_report_makes_nobody_else_wait(
                     await late
 
     run_in_virtual_time(test())
+
+
+def test_overdue_hand_work_says_who_is_waited_for(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with _at_the_weld(tmp_path, taken=False) as room:
+            await asyncio.sleep(31 * 60)
+            (alarm,) = (
+                one
+                for name, one in room.engine.core.state.alarms.items()
+                if name.startswith("overdue ")
+            )
+            assert alarm.cause.startswith("hand work (weld) takes longer than")
+            assert alarm.action.startswith("Nobody has taken it yet")
+            assert "instrument" not in alarm.action
+
+    run_in_virtual_time(test())

@@ -63,6 +63,10 @@ def is_as_said(printed: str, said: str) -> bool:
     return masked(printed) == masked(said)
 
 
+NOT_YET = ("no open task is called so", "no scan is awaited now", "isn't the one that is awaited")
+"""What is said of work that the batch hasn't come to."""
+
+
 @pytest.fixture
 def folder() -> Generator[Path]:
     """A folder with a short path, as a socket's has to be."""
@@ -86,7 +90,7 @@ def test_the_page_leads_from_nothing_to_a_batch_record(
             looks = call[0] in SHOWN_AGAIN and not any(one.startswith("--") for one in call)
 
             def holds(printed: str, said: str = said, looks: bool = looks) -> bool:
-                comes = looks or "no open task is called so" in printed
+                comes = looks or any(one in printed for one in NOT_YET)
                 return is_as_said(printed, said) or not comes
 
             printed = commands.printed_once(holds, *call)
@@ -227,9 +231,17 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
     refused(commands, 1, "answer", "B-9", "--command", "hold", "--as", "sam",
             says="there is no such batch")  # fmt: skip
     refused(commands, 1, "answer", "B-001/nothing", "--take", says="no open task is called so")
+    shown = commands.printed("answer", "B-001")
+    assert commands.status == 0
+    assert shown.startswith("B-001: running")
+    assert "--command restart: what was held goes on; supervisor may." in shown
     scan = ("answer", "CQENVPBWXEHSFW7", "--room", "room", "--as", "dana")
     _until(commands, *scan[:2], ends=2)
     refused(commands, 2, *scan[:2], says="a scan comes from the scanner")
+    refused(commands, 1, "answer", "CVWUWCHYQKZ33BU", "--room", "room", "--as", "dana",
+            says="it isn't the one that is awaited. Scan CQENVPBWXEHSFW7 at dock")  # fmt: skip
+    refused(commands, 1, "answer", "CQENVPBWXEHSFW7", "--room", "room", "--as", "ada",
+            says="it needs the role technician or verifier or supervisor")  # fmt: skip
     _until(commands, *scan)
     _until(commands, "answer", "01-receive#2")
     _until(commands, "answer", "01-receive#2", "--take", "--as", "dana")
@@ -249,7 +261,7 @@ def _wrong_answer(commands: Commands, room: RoomProcess) -> None:
     for label, why in (
         (f"{APPLIED[:-1]}2", "its check character is wrong"),
         ("KW9AM23GNE4KDZ4", "a container's is needed"),
-        ("CVWUWCHYQKZ33BU", "this label is on a container already"),
+        ("CVWUWCHYQKZ33BU", "CVWUWCHYQKZ33BU has this label already"),
     ):
         refused(commands, 1, "answer", "01-receive#4", "--label", label, says=why)
         entered = ("--done", "--enter", f"label={label}")

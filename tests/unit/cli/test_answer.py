@@ -55,14 +55,21 @@ class _Console:
 
     def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
+        self.task = DOUBT
+        self.deviations: list[dict[str, Any]] = []
         self.shown: dict[str, int] = {}
         """What the terminal has shown, and when; under "" the list."""
 
     def look(self, view: str) -> dict[str, Any]:
         if view == "people":
-            return {"version": NOW, "people": []}
-        tasks = {"tasks": [DOUBT, CLEARED], "scans": [], "holds": [], "alarms": []}
-        return {"version": NOW, **(tasks if view == "work" else {"deviations": []})}
+            return {"version": NOW, "people": [{"user": "U-7", "printed_name": "Devi Ashe"}]}
+        if view == "batches":
+            return {"version": NOW, "batches": []}
+        tasks = {"tasks": [self.task, CLEARED], "scans": [], "holds": [], "alarms": []}
+        return {
+            "version": NOW,
+            **(tasks if view == "work" else {"deviations": list(self.deviations)}),
+        }
 
     def seen(self, thing: str) -> int:
         return max(self.shown.get(thing, -1), self.shown.get("", -1))
@@ -78,6 +85,8 @@ class _Console:
 
     def give(self, command: str, *, seen: int, **arguments: Any) -> Given:
         self.given.append({"command": command, "seen": seen, **arguments})
+        if command == "open_deviation":
+            self.deviations.append({"deviation": "D-0004", "batch": arguments["batch"]})
         return Given(seq=NOW + 1)
 
 
@@ -170,3 +179,37 @@ def test_who_carries_away_what_is_joined_is_told_so_and_says_that_they_sealed_it
     plain = call(capsys, "answer", task, "--carried", "L-2", "--at", "waste bin").out
     assert plain.endswith("Carried away: L-2\n")
     assert [one["sealed_off"] for one in console.given] == [True, False]
+
+
+def test_work_that_was_reported_says_who_did_and_that_another_verifies(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work: dict[str, Any] = {"work": "do", "status": "reported", "reported_by": "U-7", "to_read": []}
+    console.task = {**DOUBT, **work, "task": "B-1/receive#1.1", "ask": {"report": ["volume"]}}
+    called = call(capsys, "answer", "receive#1.1", "--done")
+    assert called.status == 1
+    assert "Devi Ashe reported it already" in called.err
+    assert "another person" in called.err
+
+
+def test_a_second_person_reads_why_the_first_statement_is_not_shown(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.task = {**DOUBT, "status": "reported", "reported_by": "U-7"}
+    assert "isn't shown, on purpose" in call(capsys, "answer", TASK).out
+
+
+def test_the_words_of_a_report_stand_with_the_option(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = {"report": ["leak"], "words": {"leak": ["none", "found"]}}
+    console.task = {**DOUBT, "work": "do", "task": "B-1/connect#5.1", "ask": ask}
+    assert '--enter "leak=none|found"' in call(capsys, "answer", "connect#5").out
+
+
+def test_an_opened_deviation_is_named(
+    console: _Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.deviations.append({"deviation": "D-0003", "batch": "B-1"})
+    called = call(capsys, "answer", "B-1", "--deviation", "the bag was warm")
+    assert called.out.startswith("D-0004 is open")

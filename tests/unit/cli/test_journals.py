@@ -108,7 +108,7 @@ def test_a_page_per_patient_says_where_the_cells_are_and_what_to_do(
         "unknown: a clock wasn't synchronised",
         "P1 overdue",
         "Bring P1 to rest at its own panel.",
-        "Don't repeat pump_volume on P1 (volume 60 mL)",
+        "Don't repeat pump volume on P1 (volume 60 mL)",
         "at most 2 h from",
         "Do: Hang the bag on the hook.",
         "Look at the pump (the pump is late)",
@@ -249,7 +249,7 @@ def test_nobody_is_added_with_a_wrong_password_and_the_try_is_recorded(
     ("lines", "role", "status", "part"),
     [
         ((FIRST,), "technician", 1, "only the first person"),
-        ((FIRST,), "king", 1, "as administrator alone"),
+        ((FIRST,), "king", 1, "there is no role king. Give one or more of technician"),
         (("short",), "administrator", 1, "5 characters"),
         ((), "administrator", 2, "standard input ended"),
     ],

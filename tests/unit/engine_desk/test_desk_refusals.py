@@ -212,7 +212,7 @@ def test_one_label_is_stuck_on_one_container(tmp_path: Path) -> None:
         first, second = _labelling(), _labelling().model_copy(update={"task": TaskId("B-1/l#2.1")})
         await engine.core.record_for_host(first, second)
         await cell.give("day-1", "report_task", task=str(first.task), values={"label": label})
-        with pytest.raises(RefusedError, match="on a container already"):
+        with pytest.raises(RefusedError, match="Stick the next label of the roll beside it"):
             await cell.give("day-1", "report_task", task=str(second.task), values={"label": label})
 
     tried(tmp_path, attempt)

@@ -11,7 +11,9 @@ import pytest
 from chain_of_identity.pre_printed import roll
 from devices.interfaces.hands import HandAct, Handwork
 from hw_mocks.seeds import seeded_bytes
+from orchestrator.cli.status import Known, page_of_all
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.refused_labels import record_refusal, refusal_alarm
 from orchestrator.engine.words import doubt_offered
 from orchestrator.journal.events import (
     AnyEvent,
@@ -21,18 +23,20 @@ from orchestrator.journal.events import (
     AttemptUncertain,
     ContainerReceived,
     HandWorkReportedLate,
+    IdentityRefused,
     PhaseStarted,
     TaskOffered,
     TaskReported,
     TaskWithdrawn,
 )
 from orchestrator.kernel.acts import OnInterruption, Quieten
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 from orchestrator.kernel.identifiers import (
     CommandId,
     ContainerId,
     EquipmentId,
     PhasePath,
+    PlaceId,
     TaskId,
     UserId,
 )
@@ -229,7 +233,10 @@ async def _record(engine: Engine, *events: AnyEvent) -> None:
 
 
 async def _intend(engine: Engine, work: Handwork, *report: str) -> HandAct:
-    act = _hand_act(work, *report)
+    return await _intend_act(engine, _hand_act(work, *report))
+
+
+async def _intend_act(engine: Engine, act: HandAct) -> HandAct:
     recipe = engine.core.state.batches[BATCH].recipe
     await _record(
         engine,
@@ -439,5 +446,63 @@ def test_a_late_report_of_a_label_that_the_other_reported_is_on_record(tmp_path:
         ]
         assert (late.against, late.values) == (new, {"label": label})
         assert state.tasks[f"{old}/late"].status == "offered"
+
+    tried(tmp_path, attempt)
+
+
+def test_hand_work_in_doubt_is_told_in_the_words_of_its_instruction(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        await doubt_about(engine, Handwork.APPLY_LABEL, "label")
+        told = engine.core.state.tasks[TaskId(DOUBT)].text
+        assert told.startswith("hand work (apply label) is in doubt: reported late. Asked was: do")
+        known = Known(engine.core.state, {}, None, "down", None)
+        (page,) = (
+            one for one in page_of_all(known, engine.core.clock)["patients"] if one["in_doubt"]
+        )
+        first = page["by_hand"][0]
+        assert first.startswith("Don't do this again by hand (do it)")
+        for raw in ("hand_act", "hands running", "second person True"):
+            assert raw not in str(page["by_hand"]) + str(page["in_doubt"]) + told
+
+    tried(tmp_path, attempt)
+
+
+def test_two_people_do_not_state_as_done_what_work_does_not_go_on_by(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        weld = _hand_act(Handwork.WELD, "weld")
+        weld = weld.model_copy(update={"words": {"weld": ("sound", "unsound")}})
+        await _intend_act(engine, weld)
+        await _record(engine, AttemptUncertain(batch=BATCH, command=COMMAND, why="unsound"))
+        seen = engine.core.state.batches[BATCH].phases[PATH].words[1].attempts[-1]
+        now = engine.core.clock.utc()
+        await _record(engine, doubt_offered(BATCH, PATH, seen, weld, "unsound", now=now))
+        stated = {"task": DOUBT, "verdict": "all", "done": ""}
+        with pytest.raises(RefusedError, match="nothing goes on by weld=unsound"):
+            await cell.give(FIRST, "reconcile", **stated, values={"weld": "unsound"})
+        await cell.give(FIRST, "reconcile", **stated, values={"weld": "sound"})
+
+    tried(tmp_path, attempt)
+
+
+def test_the_alarm_of_a_refused_label_gives_its_advice_once(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        await _intend(engine, Handwork.APPLY_LABEL, "label")
+        refused = IdentityRefusedError("scan C-1", why="it is C-2", do_next="Fetch the right one")
+        event = IdentityRefused(
+            batch=BATCH,
+            path=PATH,
+            word=1,
+            expected=ContainerId(BAG),
+            place=PlaceId("hook"),
+            scanner=None,
+            label_sha256="0" * 64,
+            why=refused.why,
+        )
+        await record_refusal(engine.core, engine.alarms, event, refused, label="nobody's")
+        alarm = engine.core.state.alarms[refusal_alarm(BATCH, PATH)]
+        assert (alarm.cause, alarm.action) == ("scan C-1: it is C-2", "Fetch the right one")
 
     tried(tmp_path, attempt)

@@ -67,7 +67,7 @@ def test_a_refusal_says_which_role_it_needs_and_whom_to_ask() -> None:
     with pytest.raises(NotAuthorisedError) as refused:
         require("approve_recipe", ["technician", "verifier"], who="U-0004")
     assert str(refused.value) == (
-        "approve_recipe by U-0004: it needs the role quality_reviewer or qualified_person; "
+        "approve recipe, by U-0004: it needs the role quality_reviewer or qualified_person; "
         "U-0004 has technician, verifier. Ask a quality_reviewer or qualified_person."
     )
 

@@ -42,6 +42,7 @@ from orchestrator.records.record_model import (
     ContainerEntry,
     CountEntry,
     DeviationEntry,
+    FailureEntry,
     GainEntry,
     HoldEntry,
     LabelEntry,
@@ -519,3 +520,12 @@ def test_each_item_that_is_missing_is_named(record: BatchRecord, item: str) -> N
     whole = _complete(record)
     spoiled = whole.model_copy(update=SPOILED[item](whole))
     assert item in {one.item for one in open_items(spoiled)}
+
+
+def test_an_error_stands_on_paper_as_a_sentence(record: BatchRecord) -> None:
+    phase = record.procedure[0]
+    error = {"code": "failed.it", "what": "leak test", "why": "it leaks.", "do_next": "Clamp it"}
+    failed = FailureEntry(seq=1, at=record.made_at, error=error)
+    told = phase.model_copy(update={"entries": (*phase.entries, failed)})
+    paper = on_paper(record.model_copy(update={"procedure": (told, *record.procedure[1:])}))
+    assert "FAILED: leak test: it leaks. Clamp it. (failed.it)" in " ".join(paper.split())
