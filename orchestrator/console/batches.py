@@ -31,8 +31,7 @@ class Batches:
         binding = Binding.model_validate(arguments["binding"])
         known = self._core.state.recipes.get(binding.recipe)
         what = f"make batch {batch}"
-        if batch in self._core.state.batches:
-            raise RefusedError(what, why="there is one of that name", do_next="Name it anew")
+        self._refuse_taken(what, batch)
         if known is None or "approved" not in known.signers:
             raise RecipeRefusedError(
                 what,
@@ -61,8 +60,13 @@ class Batches:
             ),
             "approved",
         )
-        self._refuse_misfits(what, binding, coi)  # the password took a while: it must still stand
+        self._refuse_taken(what, batch)  # the password took a while: it must still stand
+        self._refuse_misfits(what, binding, coi)
         return await self._core.record(batch, event, answer=arguments["answer"])
+
+    def _refuse_taken(self, what: str, batch: BatchId) -> None:
+        if batch in self._core.state.batches:
+            raise RefusedError(what, why="there is one of that name", do_next="Name it anew")
 
     def _refuse_misfits(self, what: str, binding: Binding, coi: CoiId) -> None:
         """Refuse a binding of anything that isn't, by now, what the recipe's word means."""

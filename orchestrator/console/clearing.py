@@ -10,6 +10,7 @@ from orchestrator.console.office import Office
 from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.leases import cleared
+from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import ContainerState, HostState, TaskState
 from orchestrator.journal.events import (
     HOST,
@@ -71,20 +72,49 @@ class Clearing:
         second = await self._office.sign(user, arguments, released, "verified")
         require_unchanged(self._core.state, name, changed)
         refuse_what_is_left(self._core.state, name, task)  # the password took a while
-        seq = await self._core.record(
+        return await self._core.record(
             task.batch,
             TaskVerified(task=name, by=user, of=changed),
             released.model_copy(update={"signatures": (first, second)}),
+            *self._engine.alarms.cleared(f"line {name}"),
             answer=arguments["answer"],
         )
-        await self._engine.alarms.clear(f"line {name}")
-        return seq
 
     async def carry_away(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Record where a person carried a thing that was left somewhere."""
+        await self._refuse_unproven(arguments)
         event = carried(self._engine, user, arguments)
         batch = self._core.state.containers[event.container].batch
         return await self._core.record(batch or HOST, event, answer=arguments["answer"])
+
+    async def _refuse_unproven(self, arguments: dict[str, Any]) -> None:
+        """Refuse to know a thing by a label that was stuck on and wasn't scanned there yet.
+
+        Where it is found, the thing that it was reported of may be another one: that is in
+        quarantine from now on.
+
+        Raises:
+            RefusedError: It is such a label.
+        """
+        state = self._core.state
+        label = str(arguments["label"]).strip()
+        name = state.labels.get(label)
+        if name is None or state.containers[name].beside != label:
+            return
+        refused = RefusedError(
+            f"carry the thing labelled {label}",
+            why="this label was stuck on and wasn't scanned with the one before yet, so it doesn't "
+            "say what it is on",
+            do_next="Leave it where it is, and call quality assurance; if the label before is on "
+            "it too, carry it by that one to quarantine",
+        )
+        why = "its new label was read off something carried away before two scans had proven it"
+        await self._core.record(
+            state.containers[name].batch or HOST,
+            ContainerQuarantined(container=ContainerId(name), why=why),
+            answer=arguments["answer"].model_copy(update={"refused": refused.as_record()}),
+        )
+        raise refused
 
     async def report_found(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Record what stands at a line that is cleared, and by the record doesn't."""
@@ -95,9 +125,8 @@ class Clearing:
                 why="it is no line clearance",
                 do_next="Open a deviation of the batch",
             )
-        told, events = found(self._core.state, name, task, user, arguments)
-        seq = await self._core.record(task.batch, *events, answer=arguments["answer"])
-        await self._engine.alarms.raise_alarm(
+        told, events = found(self._engine, name, task, user, arguments)
+        raised = self._engine.alarms.raised(
             f"line {name}",
             tier="alarm",
             cause=f"as the line was cleared, a person found {told}",
@@ -105,7 +134,7 @@ class Clearing:
             action="Carry it to quarantine, and decide how it came there",
             batch=BatchId(task.batch),
         )
-        return seq
+        return await self._core.record(task.batch, *events, *raised, answer=arguments["answer"])
 
 
 def left(engine: Engine, name: str, task: TaskState) -> list[dict[str, Any]]:
@@ -164,14 +193,14 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
     state = engine.core.state
     label, to = str(arguments["label"]).strip(), str(arguments["to"]).strip()
     what = f"carry the thing labelled {label} to {to}"
-    name = state.labels.get(label)
-    known = None if name is None else state.containers.get(name)
-    if name is None or known is None or "/" in name:
+    name = FoldedRegister(state, engine.core.cell.config).container_labelled(label)
+    if name is None or "/" in name:
         raise RefusedError(
             what,
-            why="no container or kit of the record carries this label",
+            why="no container or kit of the record is known by this label now",
             do_next="Read the label again; if it says so, report what you found (`report_found`)",
         )
+    known = state.containers[name]
     why = _why_not(engine, name, known, to)
     if why:
         raise RefusedError(
@@ -181,7 +210,7 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
             "holds, or leave it",
         )
     return ContainerPlaced(
-        container=ContainerId(name),
+        container=name,
         label=label,
         place=to,
         how="carried",
@@ -243,16 +272,18 @@ def _why_not(engine: Engine, name: str, known: ContainerState, to: str) -> str:
 
 
 def found(
-    state: HostState, name: TaskId, task: TaskState, user: UserId, arguments: Mapping[str, Any]
+    engine: Engine, name: TaskId, task: TaskState, user: UserId, arguments: Mapping[str, Any]
 ) -> tuple[str, list[AnyEvent]]:
     """Return what a person found otherwise than the record has it, in words and as events.
 
-    What bears a label of the record is where it was found from now on, and in quarantine; a
-    first signature of the clearance falls.
+    What bears its label of the record is where it was found from now on, and in quarantine; by
+    a label that doesn't count (yet, or any more) it is in quarantine only. A first signature of
+    the clearance falls.
 
     Raises:
         RefusedError: The place isn't among those that are cleared, or nothing is said.
     """
+    state = engine.core.state
     what, place = str(arguments["what"]).strip(), str(arguments["place"]).strip()
     if place not in task.ask["resources"] or not what:
         raise RefusedError(
@@ -276,18 +307,15 @@ def found(
         )
     ]
     if container is not None and known is not None:
-        why = f"it was found at {place} as the line was cleared"
-        events += [
-            ContainerPlaced(
-                container=ContainerId(container),
-                label=what,
-                place=place,
-                how="found",
-                why=why,
-                by=user,
-            ),
-            ContainerQuarantined(container=ContainerId(container), why=why),
-        ]
+        counts = FoldedRegister(state, engine.core.cell.config).container_labelled(what)
+        why = f"{'it' if counts else 'a label of it'} was found at {place} as the line was cleared"
+        if counts is not None:
+            events.append(
+                ContainerPlaced(
+                    container=counts, label=what, place=place, how="found", why=why, by=user
+                )
+            )
+        events.append(ContainerQuarantined(container=ContainerId(container), why=why))
     if task.status == "reported":
         events.append(TaskReopened(task=name, by=user, why=f"there is {told}"))
     return told, events

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
 from orchestrator.console.alarms import Alarms
-from orchestrator.console.batches import Batches
+from orchestrator.console.batches import SAFE_ON_AN_OLD_VIEW, Batches
 from orchestrator.console.clearing import Clearing
 from orchestrator.console.deviations import Deviations
 from orchestrator.console.equipment import Equipment
@@ -66,7 +67,8 @@ class Desk:
         self._engine = engine
         self._entropy = entropy
         self._core = engine.core
-        self._one_at_a_time = asyncio.Lock()
+        self._requests: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """What is asked for and not answered yet: given again meanwhile, it waits."""
         self.office = office = Office(engine, entropy=entropy, cost=cost)
         """Where people are recognised and sign, whatever the command."""
         reporting, verifying, rejecting = Reporting(office), Verifying(office), Rejecting(office)
@@ -120,7 +122,8 @@ class Desk:
         return {"version": state.seq, **make(self._engine, arguments)}
 
     async def give(self, command: Command) -> Given:
-        async with self._one_at_a_time:
+        once = self._requests.setdefault(command.request, asyncio.Lock())
+        async with once, self.office.turns.turn():
             return await self._give(command)
 
     async def _give(self, command: Command) -> Given:
@@ -134,10 +137,13 @@ class Desk:
         )
         person = self._state.people[user]
         require(command.name, person.roles, who=person.printed_name)
-        if command.seen > self._state.seq:
+        rests_on_none = command.seen < 0 and command.name not in SAFE_ON_AN_OLD_VIEW
+        if rests_on_none or command.seen > self._state.seq:
             raise RefusedError(
                 command.name.replace("_", " "),
-                why="it rests on a view that this daemon has never shown",
+                why="it rests on no view"
+                if rests_on_none
+                else "it rests on a view that this daemon has never shown",
                 do_next="Look again, and decide on what is shown now",
             )
         carry = self._commands.get(command.name)

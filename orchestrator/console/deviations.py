@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.console.office import Office
-from orchestrator.engine.state import HostState
+from orchestrator.engine.state import DeviationState, HostState
 from orchestrator.journal.events import DeviationClosed, DeviationOpened
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, UserId
@@ -39,13 +39,7 @@ class Deviations:
     async def close(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Close a deviation by a signature; who opened it can't."""
         name = str(arguments["deviation"])
-        known = self._core.state.deviations.get(name)
-        if known is None or known.closed_by:
-            raise RefusedError(
-                f"close deviation {name}",
-                why="it isn't there" if known is None else "it is closed",
-                do_next="Look again",
-            )
+        known = self._open(name)
         require_other_person(
             f"close deviation {name}",
             first=UserId(known.opened_by) if known.opened_by != "system" else None,
@@ -61,7 +55,23 @@ class Deviations:
             "approved",
             str(arguments["reason"]),
         )
+        self._open(name)  # the password took a while
         return await self._core.record(BatchId(known.batch), event, answer=arguments["answer"])
+
+    def _open(self, name: str) -> DeviationState:
+        """Return a deviation that nobody has closed.
+
+        Raises:
+            RefusedError: There is none of that name.
+        """
+        known = self._core.state.deviations.get(name)
+        if known is None or known.closed_by:
+            raise RefusedError(
+                f"close deviation {name}",
+                why="it isn't there" if known is None else "it is closed",
+                do_next="Look again",
+            )
+        return known
 
 
 def deviation(

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from orchestrator.console.turns import Turns
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import Signed
 from orchestrator.kernel.desks import SignatureMeaning
@@ -50,6 +51,8 @@ class Office:
         self._entropy = entropy
         self._cost = cost
         self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MOST)
+        self.turns = Turns()
+        """Of the commands that are given."""
 
     async def sign(
         self,
@@ -113,9 +116,9 @@ class Office:
         """Return what ``work`` makes of a password, beside the loop where that takes long.
 
         The cost of an emulated cell takes no longer than handing it over would, and on the loop
-        equal seeds give equal orders of events.
+        equal seeds give equal orders of events. Other commands are carried out meanwhile.
         """
         if self._cost.memory_kib <= ON_THE_LOOP_KIB_MOST:
             return work()
-        async with self._verifying:
+        async with self.turns.aside(), self._verifying:
             return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from chain_of_identity.pre_printed import refuse_misread
 from orchestrator.console.office import Office
+from orchestrator.console.old_views import refuse_old_view
 from orchestrator.console.orders import why_unusable
 from orchestrator.console.reports import label_taken_by
 from orchestrator.engine.state import HostState
@@ -79,6 +80,7 @@ class Receiving:
                 why="it was never received" if known is None else "it isn't in quarantine",
                 do_next="Look again",
             )
+        refuse_old_view(f"release {name}", known.changed, arguments)
         event = await self._office.signed(
             user,
             arguments,
@@ -86,6 +88,7 @@ class Receiving:
             "released",
             str(arguments["reason"]),
         )
+        refuse_old_view(f"release {name}", known.changed, arguments)  # the password took a while
         return await self._core.record_for_host(event, answer=arguments["answer"])
 
 

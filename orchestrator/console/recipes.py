@@ -32,12 +32,7 @@ class Recipes:
                 why="; ".join(f"{one.rule} {one.text}" for one in refused[:3]),
                 do_next="Correct the protocol until `cellwright check` finds nothing to refuse",
             )
-        if recipe.digest in self._core.state.recipes:
-            raise RefusedError(
-                f"submit {recipe.document} version {recipe.version}",
-                why="this recipe is on file",
-                do_next="Have it reviewed and approved",
-            )
+        self._refuse_on_file(recipe)
         event = await self._office.signed(
             user,
             arguments,
@@ -51,7 +46,16 @@ class Recipes:
             ),
             "authored",
         )
+        self._refuse_on_file(recipe)  # the password took a while
         return await self._core.record_for_host(event, answer=arguments["answer"])
+
+    def _refuse_on_file(self, recipe: Recipe) -> None:
+        if recipe.digest in self._core.state.recipes:
+            raise RefusedError(
+                f"submit {recipe.document} version {recipe.version}",
+                why="this recipe is on file",
+                do_next="Have it reviewed and approved",
+            )
 
     def sign(self, meaning: SignatureMeaning) -> Carry:
         """Return the command that signs a recipe as ``meaning``."""
@@ -76,6 +80,7 @@ class Recipes:
                 meaning,
                 reason,
             )
+            require_recipe_signer(what, known.signers, meaning, user)  # the password took a while
             return await self._core.record_for_host(event, answer=arguments["answer"])
 
         return sign_recipe

@@ -6,7 +6,6 @@ One looks and states it, another confirms it; where they differ, neither stateme
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
 from devices.interfaces.hands import HandAct
@@ -14,9 +13,9 @@ from orchestrator.console.equipment import Equipment
 from orchestrator.console.late_reports import decided, what_follows
 from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
 from orchestrator.console.office import Office
-from orchestrator.console.reports import values_of, values_owed
+from orchestrator.console.reports import LABEL, values_of, values_owed
 from orchestrator.engine.refused_labels import rejection_alarm
-from orchestrator.engine.state import AttemptState, TaskState
+from orchestrator.engine.state import LATE_REPORT, AttemptState, TaskState
 from orchestrator.journal.events import (
     AttemptReconciled,
     Signed,
@@ -25,7 +24,7 @@ from orchestrator.journal.events import (
     TaskVerified,
 )
 from orchestrator.kernel.acts import Act, Effect, OnInterruption
-from orchestrator.kernel.errors import ProcessError, RefusedError
+from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, TaskId, UserId
 from orchestrator.kernel.quantities import Quantity
 from orchestrator.kernel.tasks import DOUBT, LATE
@@ -73,16 +72,18 @@ class Reconciling:
         require_unchanged(self._core.state, name, changed)
         if (verdict, {"done": done, **detail}) != (task.choice, task.values):
             await self._reopen(name, user, arguments)
+        shown = await self._equipment.shown_after(attempt.equipment, command)
+        require_unchanged(self._core.state, name, changed)  # it took a while
+        self._owed(name, command, attempt, verdict, arguments)
         first = Signed.model_validate(task.signature)
         seq = await self._core.record(
             batch,
             TaskVerified(task=name, by=user, of=changed),
             settled.model_copy(update={"signatures": (first, second)}),
+            *shown,
+            *self._engine.alarms.cleared(rejection_alarm(command)),
             answer=arguments["answer"],
         )
-        await self._engine.alarms.clear(rejection_alarm(command))
-        with suppress(ProcessError):  # its next act meets the silent instrument and holds
-            await self._equipment.see(attempt.equipment, explained_by=command)
         await self._engine.let_go_on(BatchId(batch), path, "two people decided")
         return seq
 
@@ -97,6 +98,7 @@ class Reconciling:
         changed = self._core.state.tasks[name].changed
         signature = await self._office.sign(user, arguments, settled, "performed")
         require_unchanged(self._core.state, name, changed)
+        self._owed(name, command, attempt, verdict, arguments)  # a label may be taken by now
         return await self._core.record_for_host(
             TaskReported(
                 task=name,
@@ -125,6 +127,7 @@ class Reconciling:
             asked,
             values_of(arguments),
             own=(command, name),
+            bound=attempt.detail.get(LABEL, ""),
         )
         act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
         amiss = act.amiss(owed) if isinstance(act, HandAct) else ""
@@ -145,6 +148,7 @@ class Reconciling:
         if task.status != "reported":
             signature = await self._office.sign(user, arguments, event, "performed")
             require_unchanged(self._core.state, name, changed)
+            decided(self._engine, late, event.verdict)  # the same work may be in hand by now
             return await self._core.record_for_host(
                 TaskReported(task=name, by=user, choice=event.verdict, signature=signature),
                 answer=arguments["answer"],
@@ -158,6 +162,7 @@ class Reconciling:
         )
         second = await self._office.sign(user, arguments, event, "verified")
         require_unchanged(self._core.state, name, changed)
+        decided(self._engine, late, event.verdict)
         if event.verdict != task.choice:
             await self._reopen(name, user, arguments)
         first = Signed.model_validate(task.signature)
@@ -166,6 +171,7 @@ class Reconciling:
             TaskVerified(task=name, by=user, of=changed),
             event.model_copy(update={"signatures": (first, second)}),
             *what_follows(self._engine, event),
+            *self._engine.alarms.cleared(f"{LATE_REPORT}{late}"),
             answer=arguments["answer"],
         )
         await self._engine.late_report_decided(late)

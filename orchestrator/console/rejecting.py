@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.console.deviations import deviation
-from orchestrator.console.holding import hold_all, hold_around
 from orchestrator.console.named_tasks import task_named
 from orchestrator.console.office import Office
 from orchestrator.console.second_looks import in_question, is_unproven_label
 from orchestrator.engine.refused_labels import rejection_alarm
 from orchestrator.engine.state import TaskState
-from orchestrator.journal.events import ContainerQuarantined, TaskRejected, TaskReopened
+from orchestrator.engine.words import doubt_offered
+from orchestrator.journal.events import (
+    AnyEvent,
+    AttemptReopened,
+    ContainerQuarantined,
+    TaskRejected,
+    TaskReopened,
+)
+from orchestrator.kernel.acts import Act
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId, TaskId, UserId
+from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.tasks import DOUBT
 
 
@@ -49,9 +56,14 @@ class Rejecting:
             return await self._core.record_for_host(reopened, answer=arguments["answer"])
         batch = BatchId(task.batch)
         opened = deviation(self._core.state, batch, f"{name} can't be verified: {why}", user)
-        seq = await self._core.record(batch, reopened, opened, answer=arguments["answer"])
-        await hold_all(self._engine, batch, f"what {task.path} did is rejected: {why}", user)
-        return seq
+        return await self._engine.holds.record_held(
+            batch,
+            reopened,
+            opened,
+            why=f"what {task.path} did is rejected: {why}",
+            by=user,
+            answer=arguments["answer"],
+        )
 
     async def _doubt_hand_work(
         self, name: TaskId, task: TaskState, why: str, user: UserId, arguments: dict[str, Any]
@@ -65,17 +77,7 @@ class Rejecting:
             return await self._core.record(batch, rejected, answer=arguments["answer"])
         things = in_question(self._core.state, task)
         work = str(task.ask["work"]).replace("_", " ")
-        seq = await self._core.record(
-            batch,
-            rejected,
-            *(
-                ContainerQuarantined(container=one, why=f"{work} was rejected: {why}")
-                for one in things
-            ),
-            answer=arguments["answer"],
-        )
-        await hold_around(self._engine, batch, task.path, f"{name} was rejected: {why}", user)
-        await self._engine.alarms.raise_alarm(
+        raised = self._engine.alarms.raised(
             rejection_alarm(name),
             tier="block",
             cause=f"{work} isn't as it was reported: {why}",
@@ -84,4 +86,42 @@ class Rejecting:
             "was done, quality releases or discards, then the supervisor restarts",
             batch=batch,
         )
-        return seq
+        reopened = self._reopened(name, task, f"{why}, says {user}")
+        return await self._engine.holds.record_held(
+            batch,
+            rejected,
+            *(
+                ContainerQuarantined(container=one, why=f"{work} was rejected: {why}")
+                for one in things
+            ),
+            *reopened,
+            *raised,
+            path=task.path,
+            why=f"{name} was rejected: {why}",
+            by=user,
+            doubt=f"doubt {name}" if reopened else "",
+            answer=arguments["answer"],
+        )
+
+    def _reopened(self, name: TaskId, task: TaskState, why: str) -> tuple[AnyEvent, ...]:
+        """Return what puts in doubt again what was settled as done; empty if it wasn't, or is over.
+
+        A report that nobody verified yet is put in doubt by whoever waits for it.
+        """
+        attempt = self._engine.board.newest_attempt(name)
+        if attempt is None or attempt.command != name or attempt.verdict != "all":
+            return ()
+        batch, path = BatchId(task.batch), PhasePath(task.path)
+        known = self._core.state.batches[batch]
+        if known.status != "running":
+            return ()
+        words = known.phases[path].words.items()
+        number = next(number for number, word in words if attempt in word.attempts)
+        act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+        now = self._core.clock.utc()
+        return (
+            AttemptReopened(
+                batch=batch, path=path, word=number, command=CommandId(attempt.command), why=why
+            ),
+            doubt_offered(batch, path, attempt, act, why, now=now),
+        )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.console.holding import hold_around
 from orchestrator.console.late_reports import late_report, refuse_second_report
 from orchestrator.console.named_tasks import refuse_what_two_sign, task_named
 from orchestrator.console.office import Office
@@ -80,18 +79,17 @@ class Reporting:
                 why="it was withdrawn",
                 do_next="Do nothing: nobody asks for it any more",
             )
-        seq = await self._core.record_for_host(
-            TaskReported(
-                task=name,
+        reported = TaskReported(task=name, by=user, values=values, choice=choice, declined=declined)
+        if declined and task.work != "do" and task.batch:
+            return await self._engine.holds.record_held(  # declined work holds itself
+                BatchId(task.batch),
+                reported,
+                path=task.path,
+                why=f"declined to answer: {declined}",
                 by=user,
-                values=values,
-                choice=choice,
-                declined=declined,
-            ),
-            answer=arguments["answer"],
-        )
-        if declined and task.work != "do":
-            await self._hold_the_asker(task, declined, user)
+                answer=arguments["answer"],
+            )
+        seq = await self._core.record_for_host(reported, answer=arguments["answer"])
         if is_late:
             await self._engine.reported_late(name)
         return seq
@@ -122,10 +120,3 @@ class Reporting:
         )
         await self._engine.late_report_disputed(name)
         return seq
-
-    async def _hold_the_asker(self, task: TaskState, why: str, user: UserId) -> None:
-        """Hold what waits for an answer that a person won't give; declined work holds itself."""
-        if not task.batch:
-            return
-        why_held = f"declined to answer: {why}"
-        await hold_around(self._engine, BatchId(task.batch), task.path, why_held, user)

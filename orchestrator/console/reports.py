@@ -83,10 +83,12 @@ def values_owed(
     values: Mapping[str, str],
     *,
     own: Collection[str],
+    bound: str = "",
 ) -> dict[str, str]:
     """Return what is stated of one piece of hand work: what was ``asked``, and readable.
 
-    ``own`` names the tasks in which this very work may have been reported before.
+    ``own`` names the tasks in which this very work may have been reported before, ``bound`` the
+    label that it was settled with.
 
     Raises:
         RefusedError: It lacks something, has something nobody asked for, has a volume that
@@ -107,7 +109,8 @@ def values_owed(
         stated[VOLUME] = str(_volume(state, what, act, stated[VOLUME]))
     if LABEL in stated:
         stated[LABEL] = read_applied(stated[LABEL])
-        if has_it := label_taken_by(state, stated[LABEL], own=own):
+        has_it = "" if stated[LABEL] == bound else label_taken_by(state, stated[LABEL], own=own)
+        if has_it:
             _refuse_label_of(has_it, state, what, stated[LABEL], str(act["containers"][0]))
     return stated
 

@@ -39,15 +39,7 @@ class Verifying:
             raise RefusedError(
                 f"verify task {name}", why="nobody has reported it yet", do_next="Wait"
             )
-        performers = {task.reported_by} if task.reported_by else self._performers(task)
-        for performer in sorted(performers):
-            require_second_person(
-                f"verify task {name}",
-                performer=UserId(performer),
-                verifier=user,
-                verifier_roles=self._core.state.people[user].roles,
-                called=self._core.state.people[user].printed_name,
-            )
+        self._require_other_hands(name, task, user)
         changed = task.changed
         read = [label.strip() for label in _texts(arguments, "read")]
         refuse_no_look(task, f"verify task {name}", read)
@@ -58,11 +50,23 @@ class Verifying:
             "verified",
         )
         require_unchanged(self._core.state, name, changed)
+        self._require_other_hands(name, task, user)  # the password took a while
         await self._refuse_unlike(name, task, read, arguments)
-        seq = await self._core.record_for_host(event, answer=arguments["answer"])
-        if read:
-            await self._engine.alarms.clear(refusal_alarm(task.batch, task.path))
-        return seq
+        settled = (refusal_alarm(task.batch, task.path),) if read else ()
+        return await self._core.record_for_host(
+            event, *self._engine.alarms.cleared(*settled), answer=arguments["answer"]
+        )
+
+    def _require_other_hands(self, name: TaskId, task: TaskState, user: UserId) -> None:
+        performers = {task.reported_by} if task.reported_by else self._performers(task)
+        for performer in sorted(performers):
+            require_second_person(
+                f"verify task {name}",
+                performer=UserId(performer),
+                verifier=user,
+                verifier_roles=self._core.state.people[user].roles,
+                called=self._core.state.people[user].printed_name,
+            )
 
     def _performers(self, task: TaskState) -> set[str]:
         """Return everyone who had a hand in the task's phase, or answered what it asked."""

@@ -17,6 +17,7 @@ from orchestrator.engine.materials import (
     bind_kit_positions,
     bind_label,
     label_shown_beside,
+    quarantine,
 )
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
@@ -195,7 +196,6 @@ def _lot_quarantined(state: HostState, at: Recorded[Any], event: ev.LotQuarantin
 
 
 def _container_received(state: HostState, at: Recorded[Any], event: ev.ContainerReceived) -> None:
-    del at
     state.containers[event.container] = ContainerState(
         label=event.label,
         material=event.material,
@@ -205,20 +205,20 @@ def _container_received(state: HostState, at: Recorded[Any], event: ev.Container
         volume_nl=Volume.read(event.volume).base if event.volume else 0,
         capacity_nl=Volume.read(event.capacity).base if event.capacity else 0,
     )
-    bind_label(state, event.label, event.container)
-    bind_kit_positions(state, event)
+    bind_label(state, event.label, event.container, at.seq)
+    bind_kit_positions(state, event, at.seq)
 
 
 def _container_quarantined(
     state: HostState, at: Recorded[Any], event: ev.ContainerQuarantined
 ) -> None:
-    del at
-    state.containers[event.container].quarantined = event.why
+    quarantine(state, event.container, event.why, at.seq)
 
 
 def _container_placed(state: HostState, at: Recorded[Any], event: ev.ContainerPlaced) -> None:
     container = state.containers[event.container]
     container.place = event.place
+    container.changed = at.seq
     container.breaks[Break.MOVED_UNSCANNED] = at.seq
     if container.kit:
         container.kit = container.port = ""
@@ -226,8 +226,8 @@ def _container_placed(state: HostState, at: Recorded[Any], event: ev.ContainerPl
 
 
 def _container_released(state: HostState, at: Recorded[Any], event: ev.ContainerReleased) -> None:
-    del at
     state.containers[event.container].quarantined = ""
+    state.containers[event.container].changed = at.seq
 
 
 def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> None:
@@ -576,6 +576,9 @@ def _task_rejected(state: HostState, at: Recorded[Any], event: ev.TaskRejected) 
     task.changed = at.seq
     task.rejected = f"{event.why}, says {event.by}"
     task.status = "done"
+    for container in state.containers.values():
+        if container.beside_task == event.task:
+            container.beside = container.beside_task = ""
 
 
 def _answer_question(state: HostState, at: Recorded[Any], task: TaskState) -> None:

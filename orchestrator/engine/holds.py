@@ -244,6 +244,59 @@ class Holds:
         if trigger in ("stop", "abort"):
             control.stop(why)
 
+    async def record_held(
+        self,
+        batch: BatchId,
+        *events: AnyEvent,
+        path: str = "",
+        why: str,
+        by: UserId,
+        doubt: str = "",
+        answer: CommandAnswered | None = None,
+    ) -> int:
+        """Record what a person's word casts doubt on, and in the same moment hold what rests on it.
+
+        Args:
+            batch: The batch.
+            events: What the person says, and what else follows on it.
+            path: Of what is doubted: its unit procedure is held; empty means all that run.
+            why: The reason of the hold.
+            by: Who says it.
+            doubt: The reason of a second hold, which ends when people have decided it.
+            answer: Recorded last.
+        """
+        held: list[tuple[UnitControl, str]] = []
+        for control in self.controls(batch):
+            if path and not _belongs(path, control.path):
+                continue
+            if self._may_be_held(batch, control):
+                held.append((control, BY_PERSON))
+            if doubt and not control.ends:
+                held.append((control, doubt))
+        for control, reason in held:
+            control.wait(why, reason)
+        seq = await self._core.record(
+            batch,
+            *events,
+            *(
+                one
+                for control, reason in held
+                for one in self._moved(batch, control, "hold", why, by, reason)
+            ),
+            answer=answer,
+        )
+        for control, _ in held:
+            control.ring()
+            await self._unit_arrived(batch, control)
+        return seq
+
+    def _may_be_held(self, batch: BatchId, control: UnitControl) -> bool:
+        try:
+            self._require_legal(batch, control, "hold")
+        except RefusedError:  # it is held, or ends, already
+            return False
+        return True
+
     async def let_go_on(self, batch: BatchId, control: UnitControl, why: str) -> None:
         """Take away the doubts that people have decided; go on if nothing else holds it."""
         attempts = self._core.state.attempts
@@ -329,9 +382,23 @@ class Holds:
         reason: str = "",
         answer: CommandAnswered | None = None,
     ) -> None:
+        events = self._moved(batch, control, trigger, why, by, reason)
+        await self._core.record(batch, *events, answer=answer)
+        control.ring()
+        await self._unit_arrived(batch, control)
+
+    def _moved(
+        self,
+        batch: BatchId,
+        control: UnitControl,
+        trigger: str,
+        why: str,
+        by: UserId | None,
+        reason: str,
+    ) -> list[AnyEvent]:
+        """Return what is recorded of a unit procedure that moves, and of what is in it."""
         phases = self._core.state.batches[batch].phases
-        await self._core.record(
-            batch,
+        moved: list[AnyEvent] = [
             StateChanged(
                 batch=batch,
                 path=PhasePath(control.path),
@@ -346,12 +413,12 @@ class Holds:
                 if _belongs(path, control.path) and (phase.state, trigger) in LEADS_TO
                 if phase.state not in _ENDED
             ),
-            *(self._hand_work(batch, control.path, why) if trigger in _TO_REST else ()),
-            *(self._questions(batch, control.path, why) if trigger in _TO_AN_END else ()),
-            answer=answer,
-        )
-        control.ring()
-        await self._unit_arrived(batch, control)
+        ]
+        if trigger in _TO_REST:
+            moved += self._hand_work(batch, control.path, why)
+        if trigger in _TO_AN_END:
+            moved += self._questions(batch, control.path, why)
+        return moved
 
     async def _unit_arrived(self, batch: BatchId, control: UnitControl) -> None:
         """Record that a unit procedure has come to rest, if all its phases have."""

@@ -29,7 +29,7 @@ SHARED: Final = frozenset({"reagent", "sample_tube"})
 """What isn't a patient's by being bound to a batch, only by what comes into it."""
 
 
-def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
+def bind_kit_positions(state: HostState, event: ev.ContainerReceived, seq: int) -> None:
     """Make a kit's inner containers known with the kit: ``<kit>/vessel`` and the like."""
     capacities = event.capacities or ("",) * len(event.positions)
     for position, volume, capacity in zip(event.positions, event.volumes, capacities, strict=True):
@@ -45,10 +45,10 @@ def bind_kit_positions(state: HostState, event: ev.ContainerReceived) -> None:
             kit=event.container,
             port=position,
         )
-        bind_label(state, f"{event.label}/{position}", inner)
+        bind_label(state, f"{event.label}/{position}", inner, seq)
 
 
-def bind_label(state: HostState, label: str, container: str) -> bool:
+def bind_label(state: HostState, label: str, container: str, seq: int) -> bool:
     """Bind a label to a container, unless it is another's: then both go into quarantine.
 
     Returns:
@@ -58,14 +58,18 @@ def bind_label(state: HostState, label: str, container: str) -> bool:
     if other == container:
         return True
     for one, beside in ((container, other), (other, container)):
-        _quarantine(state, one, f"its label was also reported of {beside}")
+        quarantine(state, one, f"its label was also reported of {beside}", seq)
     return False
 
 
-def _quarantine(state: HostState, container: str, why: str) -> None:
+def quarantine(state: HostState, container: str, why: str, seq: int) -> None:
+    """Put a container into quarantine for one reason more; a release is for all of them."""
     known = state.containers.get(container)
-    if known is not None:
-        known.quarantined = known.quarantined or why
+    if known is None:
+        return
+    known.changed = seq
+    if f"; {why};" not in f"; {known.quarantined};":
+        known.quarantined = f"{known.quarantined}; {why}" if known.quarantined else why
 
 
 def apply_effect(state: HostState, batch: str, attempt: AttemptState, at: Recorded[Any]) -> None:
@@ -154,10 +158,9 @@ def _shared_out(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
     """Sampling and selection: from the first container into the second."""
-    del at
     source, target = (state.containers[name] for name in act["containers"][:2])
     target.coi = target.coi or source.coi
-    reported = _reported_volume(state, act, attempt)
+    reported = _reported_volume(state, act, attempt, at.seq)
     if reported is None:
         return
     moved = reported.base
@@ -189,12 +192,14 @@ def _received(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
     _moved_by_hand(state, act, attempt, at)
-    volume = _reported_volume(state, act, attempt)
+    volume = _reported_volume(state, act, attempt, at.seq)
     if volume is not None:
         state.containers[act["containers"][0]].volume_nl = volume.base
 
 
-def _reported_volume(state: HostState, act: dict[str, Any], attempt: AttemptState) -> Volume | None:
+def _reported_volume(
+    state: HostState, act: dict[str, Any], attempt: AttemptState, seq: int
+) -> Volume | None:
     """Return how much hands moved, as reported or else as asked; None if neither says it.
 
     What was owed and can't be read leaves the contents of both bags unknown.
@@ -209,7 +214,8 @@ def _reported_volume(state: HostState, act: dict[str, Any], attempt: AttemptStat
             raise ValueError(f"{volume} is less than nothing")
     except ValueError:
         for name in act["containers"][:2]:
-            _quarantine(state, name, f"no volume that can be read was reported of {act['work']}")
+            why = f"no volume that can be read was reported of {act['work']}"
+            quarantine(state, name, why, seq)
         return None
     return volume
 
@@ -217,12 +223,11 @@ def _reported_volume(state: HostState, act: dict[str, Any], attempt: AttemptStat
 def _labelled(
     state: HostState, act: dict[str, Any], attempt: AttemptState, at: Recorded[Any]
 ) -> None:
-    del at
     name = act["containers"][0]  # the label that it had stays its own until both were scanned
     label = attempt.detail.get("label", "")
     if not label:
-        _quarantine(state, name, "nobody reported which label was stuck on it")
-    elif bind_label(state, label, name):
+        quarantine(state, name, "nobody reported which label was stuck on it", at.seq)
+    elif bind_label(state, label, name, at.seq):
         state.containers[name].beside = label
         state.containers[name].beside_task = str(attempt.command)
 

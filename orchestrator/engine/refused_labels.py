@@ -33,19 +33,15 @@ async def record_refusal(
     label: str,
     answer: CommandAnswered | None = None,
 ) -> None:
-    """Record a refused label, quarantine another patient's container, and raise the alarm."""
-    await core.record(event.batch, event, answer=answer)
+    """Record at once a refused label, the quarantine of another patient's, and the alarm."""
     found = core.state.labels.get(label)
     foreign = core.state.containers.get(found or "")
     own = core.state.batches[event.batch].coi
+    aside: tuple[ContainerQuarantined, ...] = ()
     if found is not None and foreign is not None and foreign.coi not in ("", own):
-        await core.record_for_host(
-            ContainerQuarantined(
-                container=ContainerId(found),
-                why=f"it was brought to {event.place} where another patient's was expected",
-            )
-        )
-    await alarms.raise_alarm(
+        why = f"it was brought to {event.place} where another patient's was expected"
+        aside = (ContainerQuarantined(container=ContainerId(found), why=why),)
+    raised = alarms.raised(
         refusal_alarm(event.batch, event.path),
         tier="block",
         cause=f"{refused.what}: {refused.why}",
@@ -53,3 +49,4 @@ async def record_refusal(
         action=refused.do_next,
         batch=event.batch,
     )
+    await core.record(event.batch, event, *aside, *raised, answer=answer)

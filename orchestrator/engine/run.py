@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.lags import Lags
 from orchestrator.engine.phase_state import PhaseState
-from orchestrator.engine.words import PhaseRun
+from orchestrator.engine.words import PhaseRun, PutInDoubtError
 from orchestrator.journal.events import (
     BatchEnded,
     BranchTaken,
@@ -278,6 +278,8 @@ class BatchRun:
             except StoppedError:
                 await self._engine.holds.arrived(self._batch, path)
                 raise
+            except PutInDoubtError:
+                continue
             except IntegrityError:
                 raise
             except ProcessError as failed:

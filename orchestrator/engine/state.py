@@ -144,6 +144,9 @@ class ContainerState:
     kit: str = ""
     port: str = ""
     quarantined: str = ""
+    """All that it is in quarantine for."""
+    changed: int = 0
+    """The newest event after which somebody may decide otherwise on its quarantine."""
     beside: str = ""
     """A label that was stuck on and reported; it counts once it was scanned with ``label``."""
     beside_task: str = ""

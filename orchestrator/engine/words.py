@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
-from devices.interfaces.hands import HandAct
+from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.limits import UTC_ERROR
@@ -77,6 +77,10 @@ SCAN_WITHIN = 30 * minute
 
 DECIDE_WITHIN = 60 * minute
 """Set by site: by when people should have answered a hold's question."""
+
+
+class PutInDoubtError(Exception):
+    """What a phase has gone past isn't so by now: it must walk anew from its record."""
 
 
 class _HeldError(Exception):
@@ -480,6 +484,7 @@ class PhaseRun:
         try:
             while True:
                 await self.safe_point()
+                self._require_still_labelled(reading)
                 await self.meanwhile(turn.acquire())
                 try:
                     return await self._scan_in_turn(number, reading, scanner)
@@ -489,6 +494,27 @@ class PhaseRun:
                     turn.release()
         finally:
             late.cancel()
+
+    def _require_still_labelled(self, reading: Identify | IdentifyByBoth) -> None:
+        """Go on only if the label that is to be shown is on by what people decided since.
+
+        Raises:
+            PutInDoubtError: It isn't: the phase must walk anew from its record.
+        """
+        if not isinstance(reading, IdentifyByBoth):
+            return
+        labelled = [
+            attempt
+            for word in self._record.words.values()
+            for attempt in word.attempts[-1:]
+            if attempt.act.get("work") == Handwork.APPLY_LABEL
+            and reading.container in attempt.act["containers"]
+        ]
+        if not labelled:
+            return
+        newest = max(labelled, key=lambda one: one.intended)
+        if newest.verdict != "all" or newest.detail.get("label") != reading.label:
+            raise PutInDoubtError
 
     async def _scan_in_turn(
         self, number: int | None, reading: Identify | IdentifyByBoth, scanner: EquipmentId

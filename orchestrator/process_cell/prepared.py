@@ -69,7 +69,7 @@ class _Office:
         return await self._desk.give(
             Command(
                 request=f"{login}-{token_sha256(session)[:8]}-{self._requests}",
-                seen=-1,
+                seen=(await self._desk.view("people"))["version"],
                 session=session,
                 name=name,
                 arguments=arguments,

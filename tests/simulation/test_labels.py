@@ -17,7 +17,7 @@ from hw_mocks.technicians import Slips
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.words import BOTH_WITHIN
-from orchestrator.journal.events import AnyEvent, TaskOffered
+from orchestrator.journal.events import AnyEvent, CommandAnswered, TaskOffered
 from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 from orchestrator.kernel.identifiers import TaskId
 from orchestrator.kernel.quantities import hour, second
@@ -209,6 +209,69 @@ def test_what_is_rejected_is_held_until_quality_and_two_people_decided(
     received(tmp_path, attempt)
 
 
+@pytest.mark.requirement("IDC-13")
+@pytest.mark.parametrize("verdict", ["nothing", "all"])
+def test_a_label_that_is_rejected_at_the_scanner_is_decided_by_two_people(
+    tmp_path: Path, verdict: str
+) -> None:
+    async def attempt(receipt: _Receipt) -> None:
+        receipt.nobody_verifies()
+        task = await receipt.until_reported()
+        for one in receipt.cell.technicians:
+            one.is_on_duty = lambda _: False
+        first = receipt.state.tasks[task].values["label"]
+        read = [receipt.was_called, first]
+        await receipt.cell.give("supervisor", "verify_task", task=task, read=read)
+        await receipt.engine.core.sleep(5 * second)
+        bag = receipt.state.containers[receipt.bag]
+        assert bag.beside == first
+        await receipt.cell.give("day-1", "reject_task", task=task, why="the label fell off")
+        assert (bag.beside, bag.beside_task) == ("", "")
+        doubt = f"{task}/doubt"
+        assert receipt.state.tasks[doubt].status == "offered"
+        with pytest.raises(RefusedError, match="it is done"):
+            await receipt.cell.give("day-1", "reject_task", task=task, why="once more")
+        with pytest.raises(RefusedError, match="doubt"):
+            await receipt.cell.give("supervisor", "restart", batch=str(OURS), why="go on")
+        stated = {"label": first} if verdict == "all" else {}
+        for login in ("supervisor", "day-2"):
+            await receipt.cell.give(login, "reconcile", task=doubt, verdict=verdict, values=stated)
+        assert receipt.state.alarms[f"rejected {task}"].cleared
+        assert bag.quarantined
+        await receipt.cell.give(
+            "quality", "release_container", container=receipt.bag, reason="looked at"
+        )
+        await receipt.cell.give("supervisor", "restart", batch=str(OURS), why="released")
+        if verdict == "nothing":
+            again = TaskId(f"{task.rpartition('.')[0]}.2")
+            await receipt.until(lambda one: one.kind == "task_offered" and one.task == again)
+            assert (bag.label, bag.beside) == (receipt.was_called, "")
+            return
+        receipt.everybody_works()
+        await receipt.until(lambda one: one.kind == "phase_ended" and one.path == receipt.step)
+        assert bag.label == first
+
+    received(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-05")
+def test_nothing_is_known_by_a_label_that_no_scans_have_proven(tmp_path: Path) -> None:
+    async def attempt(receipt: _Receipt) -> None:
+        await receipt.until(lambda one: one.kind == "scan_awaited" and one.which == "old")
+        for one in receipt.cell.technicians:
+            one.is_on_duty = lambda _: False
+        bag = receipt.state.containers[receipt.bag]
+        place = bag.place
+        with pytest.raises(RefusedError, match="wasn't scanned with the one before"):
+            await receipt.cell.give("day-1", "carry_away", label=bag.beside, to="quarantine")
+        assert bag.place == place
+        assert "before two scans had proven it" in bag.quarantined
+        await receipt.cell.give("day-1", "carry_away", label=receipt.was_called, to="quarantine")
+        assert bag.place == "quarantine"
+
+    received(tmp_path, attempt)
+
+
 # what else can be rejected -----------------------------------------------------------------
 
 
@@ -251,6 +314,35 @@ def test_a_joint_is_verified_by_the_labels_of_bag_and_kit(tmp_path: Path) -> Non
         assert engine.core.state.tasks[task].status == "done"
 
     at_work(tmp_path, attempt)
+
+
+@pytest.mark.requirement("PRC-09")
+def test_another_patients_label_is_refused_put_aside_and_told_at_once(tmp_path: Path) -> None:
+    """What dies after the refusal is on record has put the bag aside as well."""
+
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        task = await _left_open(cell, engine, "weld", "reported")
+        read = [f"L-{OTHER_BAG}", f"L-{KIT}"]
+        with pytest.raises(IdentityRefusedError):
+            await cell.give("supervisor", "verify_task", task=task, read=read)
+        assert _answered_last(engine) == [
+            "identity_refused", "container_quarantined", "alarm_raised"
+        ]  # fmt: skip
+        await cell.give("supervisor", "verify_task", task=task, read=[f"L-{BAG}", f"L-{KIT}"])
+        assert _answered_last(engine) == ["task_verified", "alarm_cleared"]
+
+    at_work(tmp_path, attempt)
+
+
+def _answered_last(engine: Engine) -> list[str]:
+    """Return the kinds of events that were recorded in one with the last command's answer."""
+    events = list(engine.core.journal.events())
+    answer, number = next(
+        (one.event, number)
+        for number, one in reversed(list(enumerate(events)))
+        if isinstance(one.event, CommandAnswered)
+    )
+    return [one.event.kind for one in events[number - answer.events : number]]
 
 
 @pytest.mark.requirement("IDC-13")

@@ -81,6 +81,14 @@ def running(*before: str) -> Ready:
     return ready
 
 
+async def phase_unverified(cell: EmulatedCell, engine: Engine) -> Asked:
+    await running()(cell, engine)
+    path = PhasePath("move/once/01-verify")
+    name = TaskId(f"{BATCH}/{path}/verify")
+    await engine.core.record_for_host(task("verify", task=name, batch=BATCH, path=path))
+    return "supervisor", {"task": str(name), "why": "the line isn't empty"}
+
+
 async def in_doubt(cell: EmulatedCell, engine: Engine) -> Asked:
     await doubt_about(engine, Handwork.MIX)
     return "day-1", {"task": DOUBT, "verdict": "all", "values": {}}
@@ -153,7 +161,10 @@ OFFICE = ("submit_recipe", "review_recipe", "approve_recipe", "make_batch")
 
 READY: dict[str, list[Ready]] = {
     "take_task": [offered("day-1", "do")],
-    "report_task": [offered("day-1", "do", values={}), offered("day-1", "do", declined="it tore")],
+    "report_task": [
+        offered("day-1", "do", values={}),
+        offered("day-1", "do", declined="it tore"),
+    ],
     "answer_task": [offered("day-1", "enter", values={})],
     "take_back_task": [
         on_record(
@@ -181,6 +192,7 @@ READY: dict[str, list[Ready]] = {
             task=str(TASK),
             why="it isn't so",
         ),
+        phase_unverified,
     ],
     "reconcile": [in_doubt, in_doubt_stated, in_doubt_found_otherwise],
     "clear_line": [on_record("day-1", clearance(), task=str(clearance().task))],

@@ -3,7 +3,8 @@
 Method: for each command of the role table a cell is brought to where it is legal. It is given,
 and the engine dies as soon as something is durable, before anybody has an answer. Another engine
 begins on the same journal and room, and the same command is given again, and again after
-one more death: it is carried out once, and answered alike.
+one more death: it is carried out once, and answered alike. What stands then, of holds, quarantines
+and alarms, is what stands where nothing died.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.core import Core
+from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import AnyEvent, CommandAnswered
 from orchestrator.kernel.desks import Command
 from orchestrator.kernel.errors import RefusedError
@@ -60,6 +62,9 @@ def test_each_command_of_the_role_table_is_tried() -> None:
 def test_a_command_whose_answer_died_is_carried_out_once(
     tmp_path: Path, name: str, ready: Ready
 ) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+
     async def run() -> None:
         async with people_at(tmp_path, name) as cell:
             async with cell.engine() as engine:
@@ -84,6 +89,7 @@ def test_a_command_whose_answer_died_is_carried_out_once(
             why = answer.refused.get("why")
             told = str(seq - answer.events) if why is None else f"refused: {why}"
             assert said == [told, told]
+            assert _stands(engine) == await _undisturbed(undisturbed, name, ready)
 
     run_in_virtual_time(run())
 
@@ -120,6 +126,31 @@ def test_who_logs_in_anew_gives_the_same_command_once(tmp_path: Path) -> None:
 async def _in_a_new_session(cell: EmulatedCell, command: Command, login: str) -> Command:
     session = await cell.desk.log_in(login, person(login).secret, "bench")
     return command.model_copy(update={"session": session})
+
+
+async def _undisturbed(folder: Path, name: str, ready: Ready) -> dict[str, object]:
+    """Return what stands after the same where only a whole command is followed by two deaths."""
+    async with people_at(folder, name) as cell:
+        async with cell.engine() as engine:
+            command = await made_ready(cell, engine, name, ready)
+            await _answer(cell, command)
+        for _ in range(2):
+            async with cell.engine() as engine:
+                await _answer(cell, command)
+    return _stands(engine)
+
+
+def _stands(engine: Engine) -> dict[str, object]:
+    state = engine.core.state
+    return {
+        "reasons": {
+            f"{name}/{path}": one.reasons
+            for name, batch in state.batches.items()
+            for path, one in batch.procedures.items()
+        },
+        "quarantines": {name: one.quarantined for name, one in state.containers.items()},
+        "alarms": {name: (one.cause, one.cleared) for name, one in state.alarms.items()},
+    }
 
 
 async def _answer(cell: EmulatedCell, command: Command) -> str:

@@ -37,7 +37,7 @@ async def supervisor(desk: Desk) -> str:
 def start(session: str, batch: str, request: str = "start-1") -> Command:
     return Command(
         request=request,
-        seen=-1,
+        seen=1,
         session=session,
         name="start_batch",
         arguments={"batch": batch},

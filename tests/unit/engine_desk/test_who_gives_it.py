@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.console.batches import SAFE_ON_AN_OLD_VIEW
 from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import AnyEvent, TaskReopened, TaskReported, TaskTaken
 from orchestrator.kernel.errors import NotAuthorisedError, RefusedError, SamePersonError
@@ -36,7 +37,7 @@ from tests.unit.engine_desk.commands import (
 
 SIGNED = [case for case in CASES if case.values[0] in SIGNED_AS]
 COMPARED = ("take_task", "report_task", "answer_task", "verify_task", "reconcile", "clear_line",
-            "restart", "resume", "stop", "abort")  # fmt: skip
+            "restart", "resume", "stop", "abort", "release_container")  # fmt: skip
 ON_WHAT_IS_SHOWN = [case for case in CASES if case.values[0] in COMPARED]
 
 
@@ -81,8 +82,29 @@ def test_nothing_is_decided_on_no_view_or_an_old_one(
         async with people_at(tmp_path, name) as cell, cell.engine() as engine:
             command = await made_ready(cell, engine, name, ready)
             before = engine.core.state.seq
-            with pytest.raises(RefusedError, match="it has changed since the view"):
+            why = "it rests on no view" if seen < 0 else "it has changed since the view"
+            with pytest.raises(RefusedError, match=why):
                 await cell.desk.give(command.model_copy(update={"seen": seen}))
+            assert engine.core.state.seq == before
+
+    run_in_virtual_time(run())
+
+
+@pytest.mark.parametrize(("name", "ready"), CASES)
+@pytest.mark.requirement("SIG-09")
+def test_on_no_view_nothing_is_taken_but_a_hold_and_a_pause(
+    tmp_path: Path, name: str, ready: Ready
+) -> None:
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell, cell.engine() as engine:
+            command = await made_ready(cell, engine, name, ready)
+            before = engine.core.state.seq
+            on_none = command.model_copy(update={"seen": -1})
+            if name in SAFE_ON_AN_OLD_VIEW:
+                await cell.desk.give(on_none)
+                return
+            with pytest.raises(RefusedError, match="it rests on no view"):
+                await cell.desk.give(on_none)
             assert engine.core.state.seq == before
 
     run_in_virtual_time(run())
@@ -134,7 +156,7 @@ def test_a_leftover_token_opens_nothing_even_after_a_restart(
     run_in_virtual_time(run())
 
 
-SIGNED_ON_TASKS = [case for case in SIGNED if case.values[0] in COMPARED]
+SIGNED_ON_TASKS = [case for case in SIGNED if case.values[0] in {*COMPARED} - {"release_container"}]
 
 
 @pytest.mark.parametrize(("name", "ready"), SIGNED_ON_TASKS)
