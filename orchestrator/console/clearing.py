@@ -9,7 +9,7 @@ from orchestrator.console.named_tasks import refuse_anothers, require_unchanged,
 from orchestrator.console.office import Office
 from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.leases import cleared
+from orchestrator.engine.leases import cleared, stands_for
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import ContainerState, HostState, TaskState
 from orchestrator.journal.events import (
@@ -54,6 +54,7 @@ class Clearing:
                 do_next="Carry away what is left, and say where to (`carry_away`)",
             )
         refuse_what_is_left(self._core.state, name, task)
+        refuse_anothers_unit(self._core.state, name, task)
         released, changed = cleared(task), task.changed
         if task.status != "reported":
             signature = await self._office.sign(user, arguments, released, "performed")
@@ -72,6 +73,7 @@ class Clearing:
         second = await self._office.sign(user, arguments, released, "verified")
         require_unchanged(self._core.state, name, changed)
         refuse_what_is_left(self._core.state, name, task)  # the password took a while
+        refuse_anothers_unit(self._core.state, name, task)
         return await self._core.record(
             task.batch,
             TaskVerified(task=name, by=user, of=changed),
@@ -180,6 +182,20 @@ def refuse_what_is_left(state: HostState, name: TaskId, task: TaskState) -> None
             f"clear {name}",
             why=f"by the record there is {', '.join(str(one) for one in here)}",
             do_next="Carry each away and say where to (`carry_away`); look again, and sign",
+        )
+
+
+def refuse_anothers_unit(state: HostState, name: TaskId, task: TaskState) -> None:
+    """Refuse to sign free what the batch of a clearance doesn't own there any more.
+
+    Raises:
+        RefusedError: Somebody else may have it. Nothing was signed.
+    """
+    if not stands_for(state.leases, task):
+        raise RefusedError(
+            f"clear {name}",
+            why=f"{', '.join(task.ask['resources'])} isn't all batch {task.batch}'s any more",
+            do_next="Look whose it is, and leave it to them; open a deviation of the batch",
         )
 
 

@@ -19,7 +19,7 @@ from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import TaskState
 from orchestrator.journal.events import IdentityRefused, TaskVerified
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId, CoiId, PlaceId, TaskId, UserId
+from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, PlaceId, TaskId, UserId
 from orchestrator.people.roles import require_second_person
 
 
@@ -93,7 +93,6 @@ class Verifying:
         unlike = compare(gate, task, f"verify task {name}", read)
         if unlike is None:
             return
-        _, path, number = self._engine.board.place_of(name)
         thing = things_to_read(task)[0]
         at = (
             *task.ask["at"],
@@ -103,8 +102,8 @@ class Verifying:
         )
         event = IdentityRefused(
             batch=batch,
-            path=path,
-            word=number,
+            path=PhasePath(task.path),
+            word=self._engine.board.number_of(name),
             expected=thing,
             place=PlaceId(next(place for place in at if place)),
             scanner=None,

@@ -29,11 +29,12 @@ from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition
 from orchestrator.engine.run import BatchRun
-from orchestrator.engine.state import LATE_REPORT, HostState
+from orchestrator.engine.state import LATE_REPORT, HostState, TaskState
 from orchestrator.engine.tasks import Board
 from orchestrator.engine.watches import Watches
 from orchestrator.engine.words import doubt_offered
 from orchestrator.journal.events import (
+    AlarmAcknowledged,
     AnyEvent,
     AttemptReopened,
     AttemptSettled,
@@ -45,6 +46,7 @@ from orchestrator.journal.events import (
     BatchStoodStill,
     CommandAnswered,
     EquipmentSeen,
+    HandWorkReportedLate,
     HostStarted,
     HostStopped,
     RecipeSubmitted,
@@ -69,6 +71,7 @@ from orchestrator.kernel.identifiers import (
 )
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import minute
+from orchestrator.kernel.tasks import LATE
 from orchestrator.process_cell.config import LoadedCell
 from orchestrator.recipe.model import (
     Node,
@@ -88,6 +91,9 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 ADMISSION: Final = PhasePath("admission")
 """Where a batch's long leases belong."""
+
+_DONE_ANEW: Final = "done anew "
+"""How the alarm begins that work was reported in the moment in which it was offered anew."""
 
 _REPORTED_AFTER_ALL: Final = "a person reports it as done, and it had been withdrawn"
 
@@ -441,15 +447,17 @@ class Engine:
         """
         attempt = self.board.newest_attempt(task)
         if attempt is not None and attempt.command == task and attempt.verdict != "all":
-            batch, path, _ = self.board.place_of(task)
-            await self._hold_for(batch, path, _REPORTED_AFTER_ALL, f"doubt {task}")
+            known = self.core.state.tasks[task]
+            await self._hold_for(
+                BatchId(known.batch), known.path, _REPORTED_AFTER_ALL, f"doubt {task}"
+            )
         self._late_look(task)
 
     def _late_look(self, task: TaskId) -> asyncio.Task[None]:
         looked = self._late.get(task)
         if looked is None:
             looked = self._late[task] = self.spawn(
-                partial(self._look_at_late_report, task), f"late report {task}"
+                partial(self._look_at_late_report, task), f"look at the late report of {task}"
             )
         return looked
 
@@ -463,7 +471,7 @@ class Engine:
             f"{LATE_REPORT}{task}",
         )
         await self.alarms.raise_alarm(
-            f"{LATE_REPORT}{task}",
+            _late_report_alarm(task),
             tier="block",
             cause=f"{task} was reported after it had been withdrawn and offered anew, or was over",
             consequence="It may have been done twice",
@@ -479,7 +487,7 @@ class Engine:
         if newest is not None and newest.verdict == "uncertain":
             why = f"doubt {newest.command}"
             await self._hold_for(batch, known.path, _REPORTED_AFTER_ALL, why)
-        await self.alarms.clear(f"{LATE_REPORT}{task}")
+        await self.alarms.clear(_late_report_alarm(task))
         for control in self.holds.controls(batch):
             if f"{LATE_REPORT}{task}" in control.reasons:
                 await self.holds.let_go_on(batch, control, "two people decided")
@@ -496,10 +504,11 @@ class Engine:
 
         Empty unless it was settled as not done.
         """
-        attempt = self.board.newest_attempt(task)
-        if attempt is None or attempt.verdict != "nothing":
+        attempt, number = self.board.newest_attempt(task), self.board.number_of(task)
+        if attempt is None or number is None or attempt.verdict != "nothing":
             return ()
-        batch, path, number = self.board.place_of(task)
+        known = self.core.state.tasks[task]
+        batch, path = BatchId(known.batch), PhasePath(known.path)
         act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
         return (
             AttemptReopened(
@@ -515,8 +524,16 @@ class Engine:
         )
 
     def _look_at_report(self, recorded: Recorded[AnyEvent]) -> None:
-        """Look at a report that came on record as its task was withdrawn."""
+        """Look at a report that came on record as its task was withdrawn, or at its alarm."""
         event = recorded.event
+        if isinstance(event, AlarmAcknowledged):
+            if event.alarm.startswith(_DONE_ANEW):  # a person has looked: nothing else ends it
+                self.spawn(partial(self.alarms.clear, event.alarm), f"end of {event.alarm}")
+            return
+        if isinstance(event, HandWorkReportedLate):  # whoever reported it may be gone by now
+            late = partial(self.late_report_disputed, event.task)
+            self.spawn(late, f"hold for the late report of {event.task}")
+            return
         if isinstance(event, TaskReported):
             task = str(event.task)
         elif isinstance(event, AttemptSettled):
@@ -529,11 +546,26 @@ class Engine:
     async def _look_at_reports(self) -> None:
         """Look at the reports that came on record as the software died."""
         state = self.core.state
+        for name in [name for name in state.tasks if name.endswith(LATE)]:
+            await self._look_at_dispute(TaskId(name.removesuffix(LATE)), state.tasks[name])
         for task in [TaskId(name) for name in state.tasks if self.board.is_passed_over(name)]:
-            batch = state.tasks[task].batch
-            for unit_procedure in state.batches[batch].procedures:
-                self.holds.control_of(batch, unit_procedure)
+            self._controls_of(state.tasks[task].batch)
             await self._late_look(task)
+
+    async def _look_at_dispute(self, task: TaskId, asked: TaskState) -> None:
+        """Say and hold again what a late report asks for; a decided one needs no alarm."""
+        if asked.status == "done":
+            await self.alarms.clear(_late_report_alarm(task))
+            return
+        self._controls_of(asked.batch)
+        await self.late_report_disputed(task)
+
+    def _controls_of(self, batch: str) -> None:
+        """Make the switches of a batch that doesn't walk yet, so that it can be held."""
+        known = self.core.state.batches[batch]
+        if known.status == "running":
+            for unit_procedure in known.procedures:
+                self.holds.control_of(batch, unit_procedure)
 
     async def _look_at_late_report(self, task: TaskId) -> None:
         core = self.core
@@ -548,13 +580,14 @@ class Engine:
         for control in self.holds.controls(batch):
             if f"doubt {task}" in control.reasons:
                 await self.holds.let_go_on(batch, control, "the report counted")
-        if attempt is None or attempt.verdict != "all":
+        if attempt is None or attempt.verdict not in ("all", "uncertain"):
             await self.alarms.raise_alarm(
-                f"late report {task}",
+                _done_anew_alarm(task),
                 tier="alarm",
-                cause=f"{task} was reported after it had been withdrawn and done anew",
+                cause=f"{task} was reported as it was withdrawn and offered anew, or over",
                 consequence="It may have been done twice",
-                action="Look at the material together with who reported it",
+                action="Look at the material together with who reported it; open a deviation if it "
+                "was done twice, and acknowledge this",
                 batch=batch,
             )
 
@@ -645,6 +678,16 @@ def fold_journal(journal: Journal[AnyEvent]) -> HostState:
     for recorded in journal.events():
         fold(state, recorded)
     return state
+
+
+def _late_report_alarm(task: str) -> str:
+    """Return the name of the alarm that two people must say what a late report means."""
+    return f"{LATE_REPORT}{task}"
+
+
+def _done_anew_alarm(task: str) -> str:
+    """Return the name of the alarm that work may have been done twice, as nobody asked in time."""
+    return f"{_DONE_ANEW}{task}"
 
 
 def _steps(node: Node) -> Iterator[Step]:

@@ -640,6 +640,7 @@ def _hand_work_reported_late(
     task = state.tasks[event.task]
     task.changed = at.seq
     task.reported_by = event.by
+    task.hands.append(event.by)
     task.values = event.values
 
 
@@ -669,7 +670,9 @@ def _lease_granted(state: HostState, at: Recorded[Any], event: ev.LeaseGranted) 
 def _lease_released(state: HostState, at: Recorded[Any], event: ev.LeaseReleased) -> None:
     del at
     for resource in event.resources:
-        state.leases.pop(resource, None)
+        lease = state.leases.get(resource)
+        if lease is not None and lease.batch == event.batch:  # nobody frees what is another's
+            del state.leases[resource]
 
 
 def _limit_started(state: HostState, at: Recorded[Any], event: ev.LimitStarted) -> None:

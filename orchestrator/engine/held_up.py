@@ -21,8 +21,22 @@ from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.identifiers import BatchId, EquipmentId
 
 _TOLD_BY: Final = frozenset(
-    {"state_changed", "lease_wanted", "lease_withdrawn", "lease_granted", "lease_released"}
+    {
+        "state_changed",
+        "lease_wanted",
+        "lease_withdrawn",
+        "lease_granted",
+        "lease_released",
+        "attempt_settled",
+        "attempt_reconciled",
+        "attempt_failed",
+        "attempt_uncertain",
+        "attempt_reopened",
+        "container_placed",
+    }
 )
+"""What changes who rests, who waits, what is in doubt, and what an arm has in its gripper."""
+
 _RESTS: Final = {
     PhaseState.HOLDING: "is held",
     PhaseState.HELD: "is held",
@@ -52,7 +66,7 @@ class HeldUp:
         leases: Leases,
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object],
     ) -> None:
-        """Look whenever a hold or a lease changes; ``spawn`` runs what nobody waits for."""
+        """Look whenever a hold, a lease or what is in doubt changes; ``spawn`` runs looks."""
         self._core = core
         self._alarms = alarms
         self._leases = leases

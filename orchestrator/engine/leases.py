@@ -6,18 +6,19 @@ least time left goes first; a less urgent one may pass only if it wants nothing 
 more urgent one waits for. A lease ends as its unit's rule asks: by itself, or when two
 people have signed that the line is clear. A unit at which something stands that its batch
 still needs stays the batch's: its own next operation takes it over, or it is free once
-that thing is gone. Follows design section 8.
+that thing is gone. Where a batch was stopped, or ends with something of it left there, two
+people clear that first, whatever the unit's rule. Follows design section 8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from orchestrator.engine.clearing import Needs, left_at
 from orchestrator.engine.core import Core
 from orchestrator.engine.materials import GRIPPER
-from orchestrator.engine.state import TaskState, WaiterState
+from orchestrator.engine.state import LeaseState, TaskState, WaiterState
 from orchestrator.journal.events import (
     LeaseGranted,
     LeaseReleased,
@@ -135,32 +136,48 @@ class Leases:
         resources: Iterable[str],
         *,
         to_clear: Collection[str] = (),
-        with_the_batch: bool = False,
-    ) -> list[LeaseReleased | TaskOffered]:
+    ) -> list[LeaseReleased | TaskOffered | TaskWithdrawn]:
         """Return what ends leases of the batch, each as its unit's rule asks.
 
         Where two people must clear the line it is the task to do so, and so it is for the units
         ``to_clear``, whatever their rule; where something stands that is still needed, a task
         that ends by itself. The lease lasts until it is done, and who waits for it waits on.
-        What ends with its batch needs nothing any more.
         """
         by_unit: dict[tuple[str, str], list[str]] = {}
         for name in resources:
             lease = self._core.state.leases.get(name)
             if lease is not None and lease.batch == batch:
                 rule, unit = self._rule(name)
-                rule = TWO_PEOPLE if unit in to_clear else rule
+                if unit in to_clear or self._is_signed_for(lease, unit):
+                    rule = TWO_PEOPLE
                 by_unit.setdefault((rule, unit), []).append(name)
         free: dict[str, list[str]] = {}
-        tasks: list[LeaseReleased | TaskOffered] = []
+        tasks: list[TaskOffered | TaskWithdrawn] = []
         for (rule, unit), held in by_unit.items():
-            if rule != TWO_PEOPLE and not self._keeps(rule, held, with_the_batch):
+            if rule != TWO_PEOPLE and not self._keeps(rule, held):
                 free.setdefault(rule, []).extend(held)
-                continue
-            task = _clearance_of(batch, path, unit)
-            if rule != NO_RULE and task not in self._core.state.tasks:
-                tasks.append(self._clearance(task, batch, path, rule, held))
+            elif rule != NO_RULE:
+                tasks.extend(self._asked_to_clear(batch, path, rule, unit, held))
         return [*(_released(batch, rule, held) for rule, held in free.items()), *tasks]
+
+    def _is_signed_for(self, lease: LeaseState, unit: str) -> bool:
+        """Return whether two people were asked to clear a leased unit; once asked, they do."""
+        tasks = self._core.state.tasks
+        names = _clearances_of(lease.batch, lease.path, unit)
+        return any(name in tasks and tasks[name].second_person for name in names)
+
+    def _asked_to_clear(
+        self, batch: BatchId, path: PhasePath, rule: str, unit: str, held: list[str]
+    ) -> Iterator[TaskOffered | TaskWithdrawn]:
+        """Return the task to clear a unit, unless it stands; two people take one over from one."""
+        tasks = self._core.state.tasks
+        task, signed = _clearances_of(batch, path, unit)
+        if rule == TWO_PEOPLE and task in tasks and not tasks[task].second_person:
+            if tasks[task].status in ("offered", "taken"):
+                yield TaskWithdrawn(task=task, why="two people clear it, as its batch ended there")
+            task = signed
+        if task not in tasks:
+            yield self._clearance(task, batch, path, rule, held)
 
     async def watch(self) -> None:
         """Free, for ever, what was kept only because something stood there, once it is gone."""
@@ -184,14 +201,14 @@ class Leases:
                 self._granting.difference_update(names)
             self._core.bells.ring("leases")
 
-    def _keeps(self, rule: str, held: Iterable[str], with_the_batch: bool = False) -> bool:
+    def _keeps(self, rule: str, held: Iterable[str]) -> bool:
         """Return whether something stands there that mustn't become another batch's.
 
         That is all that is stored where nobody clears, and else what its batch still needs.
         """
         here = left_at(self._core.state, tuple(held))
-        if rule == NO_RULE or with_the_batch:
-            return rule == NO_RULE and bool(here)
+        if rule == NO_RULE:
+            return bool(here)
         return any(self._needs.is_needed(one.container) for one in here)
 
     def _emptied(self) -> tuple[str, str, str, list[str]] | None:
@@ -212,35 +229,46 @@ class Leases:
                 return batch, rule, task, names
         return None
 
-    def all_ended(self, batch: BatchId) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
-        """Return what ends everything that a batch owns or waits for."""
-        return self._ended_within(batch, "", ())
+    def all_ended(
+        self, batch: BatchId
+    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered | TaskWithdrawn]:
+        """Return what ends everything that a batch owns or waits for.
+
+        It may have ended anywhere: where the record has something of it left at a unit, two
+        people clear that before anybody else gets it; what is stored where nobody clears stays.
+        """
+        left = self._with_something_of(batch)
+        to_clear = {unit.name for unit in left if unit.clearance != NO_RULE}
+        return self._ended_within(batch, "", to_clear)
 
     def of_stopped(
         self, batch: BatchId, unit_procedure: str
-    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
+    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered | TaskWithdrawn]:
         """Return what ends what a stopped unit procedure has for short, or waits for.
 
         It may have been stopped anywhere: where the record has something of the batch left at
         a unit, two people clear that before anybody else gets it.
         """
-        config = self._core.cell.config
-        left: set[str] = set()
-        for one in self._core.state.containers.values():
-            if one.batch != batch or not one.place:
-                continue
-            arm = one.place.removeprefix(f"{GRIPPER}/")
-            left.update(
-                unit.name
-                for unit in config.units
-                if one.place in (*unit.places, *unit.named_places.values())
-                or (arm != one.place and any(module.equipment == arm for module in unit.modules))
-            )
+        left = {unit.name for unit in self._with_something_of(batch)}
         return self._ended_within(batch, f"{unit_procedure}/", left)
+
+    def _with_something_of(self, batch: BatchId) -> list[Unit]:
+        """Return the units at which, or in whose grippers, the record has something of a batch."""
+        places = {
+            one.place
+            for one in self._core.state.containers.values()
+            if one.batch == batch and one.place
+        }
+        return [
+            unit
+            for unit in self._core.cell.config.units
+            if not places.isdisjoint((*unit.places, *unit.named_places.values()))
+            or not places.isdisjoint(f"{GRIPPER}/{one.equipment}" for one in unit.modules)
+        ]
 
     def _ended_within(
         self, batch: BatchId, part: str, to_clear: Collection[str]
-    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered]:
+    ) -> list[LeaseReleased | LeaseWithdrawn | TaskOffered | TaskWithdrawn]:
         state = self._core.state
         by_path: dict[str, list[str]] = {}
         for name in sorted(state.leases):
@@ -256,9 +284,7 @@ class Leases:
             *(
                 one
                 for path, names in by_path.items()
-                for one in self.ended(
-                    batch, PhasePath(path), names, to_clear=to_clear, with_the_batch=not part
-                )
+                for one in self.ended(batch, PhasePath(path), names, to_clear=to_clear)
             ),
         ]
 
@@ -364,6 +390,11 @@ def _clearance_of(batch: str, path: str, unit: str) -> TaskId:
     return TaskId(f"{batch}/{path}/{unit}{CLEARANCE}")
 
 
+def _clearances_of(batch: str, path: str, unit: str) -> tuple[TaskId, TaskId]:
+    """Return the names of a unit's clearance, and of the one that two people sign in its place."""
+    return _clearance_of(batch, path, unit), TaskId(f"{batch}/{path}/{unit}/signed{CLEARANCE}")
+
+
 def _released(batch: BatchId, rule: str, held: list[str]) -> LeaseReleased:
     return LeaseReleased.model_validate(
         {"batch": batch, "resources": tuple(held), "clearance": rule}
@@ -375,3 +406,9 @@ def cleared(task: TaskState) -> LeaseReleased:
     return LeaseReleased(
         batch=BatchId(task.batch), resources=tuple(task.ask["resources"]), clearance="two people"
     )
+
+
+def stands_for(leases: Mapping[str, LeaseState], task: TaskState) -> bool:
+    """Return whether all that a clearance frees is still what its batch had there."""
+    held = [leases.get(name) for name in task.ask["resources"]]
+    return all(one is not None and (one.batch, one.path) == (task.batch, task.path) for one in held)

@@ -35,7 +35,7 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
 from orchestrator.kernel.quantities import hour
-from orchestrator.kernel.tasks import VERIFICATION
+from orchestrator.kernel.tasks import LATE, VERIFICATION
 from orchestrator.phases.phase import Report
 from orchestrator.recipe.model import (
     Hold,
@@ -96,9 +96,11 @@ class BatchRun:
     async def _end(self, stopped: bool) -> None:
         """End the batch and all that it owns, once nothing of it is in doubt or owed."""
         core = self._core
-        await core.bells.until("news", lambda: not self._in_doubt())
-        if not stopped:
-            await core.bells.until("news", lambda: not self._verification_open())
+
+        def may_end() -> bool:
+            return not self._in_doubt() and (stopped or not self._verification_open())
+
+        await core.bells.until("news", may_end)
         states = {one.state for one in self._state.procedures.values()}
         aborted = PhaseState.ABORTED in states or PhaseState.ABORTING in states
         how = "aborted" if aborted else "stopped" if stopped else "complete"
@@ -109,13 +111,21 @@ class BatchRun:
         )
 
     def _in_doubt(self) -> bool:
-        return any(batch == self._batch for batch, _, _ in self._core.state.attempts.values())
+        """Return whether it isn't settled what an act did, or what a late report of one means."""
+        state = self._core.state
+        return any(batch == self._batch for batch, _, _ in state.attempts.values()) or any(
+            task.batch == self._batch and name.endswith(LATE) and task.status != "done"
+            for name, task in state.tasks.items()
+        )
 
     def _verification_open(self) -> bool:
+        """Return whether a second person's word is owed, on a phase or on reported hand work."""
         return any(
             task.batch == self._batch
-            and task.work == "verify"
-            and task.status not in ("done", "withdrawn")
+            and (
+                (task.work == "verify" and task.status not in ("done", "withdrawn"))
+                or (task.work == "do" and task.status == "reported")
+            )
             for task in self._core.state.tasks.values()
         )
 

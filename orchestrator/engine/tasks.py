@@ -112,24 +112,23 @@ class Board:
             return False
         return any(one.command == task and one.verdict == "nothing" for one in word.attempts)
 
-    def place_of(self, task: TaskId) -> tuple[BatchId, PhasePath, int]:
-        """Return where in a batch's walk the act of hand work stands."""
-        known = self._core.state.tasks[task]
-        words = self._core.state.batches[known.batch].phases[known.path].words
-        number = next(
-            number
-            for number, word in words.items()
-            if any(one.command == task for one in word.attempts)
-        )
-        return BatchId(known.batch), PhasePath(known.path), number
+    def number_of(self, task: TaskId) -> int | None:
+        """Return which word of its phase a task is an act of; None once the phase has ended."""
+        for number, word in self._words_around(task).items():
+            if any(one.command == task for one in word.attempts):
+                return number
+        return None
 
     def _word_of(self, task: TaskId) -> WordState | None:
         """Return the word of a task's act; None once its phase has ended."""
-        try:
-            batch, path, number = self.place_of(task)
-        except (KeyError, StopIteration):
-            return None
-        return self._core.state.batches[batch].phases[path].words[number]
+        number = self.number_of(task)
+        return None if number is None else self._words_around(task)[number]
+
+    def _words_around(self, task: TaskId) -> dict[int, WordState]:
+        known = self._core.state.tasks.get(task)
+        batch = None if known is None else self._core.state.batches.get(known.batch)
+        phase = None if known is None or batch is None else batch.phases.get(known.path)
+        return {} if phase is None else phase.words
 
     def open_tasks(self) -> dict[str, TaskState]:
         """Return what people owe."""

@@ -602,12 +602,15 @@ class IdentityProven(Frozen):
 
 
 class IdentityRefused(Frozen):
-    """The gate refused a scan. ``expected`` is a pseudonym; another patient's id isn't kept."""
+    """The gate refused a scan. ``expected`` is a pseudonym; another patient's id isn't kept.
+
+    ``word`` is None where a person read the label after its phase had ended.
+    """
 
     kind: Literal["identity_refused"] = "identity_refused"
     batch: BatchId
     path: PhasePath
-    word: int
+    word: int | None
     expected: ContainerId
     place: PlaceId
     scanner: EquipmentId | None

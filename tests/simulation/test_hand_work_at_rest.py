@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from hw_mocks.ledger_record import ledger_of
+from orchestrator.console.late_reports import late_report
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import TaskState
@@ -23,13 +24,14 @@ from orchestrator.journal.events import (
     HandWorkReportedLate,
     LateReportDecided,
 )
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.errors import RefusedError, SamePersonError
+from orchestrator.kernel.identifiers import TaskId, UserId
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.records.batch_record import batch_record
 from orchestrator.records.comparison import LedgerEffect, compare
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, thin_cell
+from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, begin, recipe_that_docks, thin_cell
 
 pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
 
@@ -56,6 +58,10 @@ def _state(engine: Engine) -> PhaseState:
 
 def _nothing(*_: object) -> tuple[()]:
     return ()
+
+
+def _nobody(*_: object) -> None:
+    """See that nobody has it, or that nothing is over."""
 
 
 class _Room:
@@ -484,7 +490,10 @@ def test_what_was_done_twice_goes_into_quarantine(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("PRC-09")
-def test_a_late_report_holds_after_the_software_died(tmp_path: Path) -> None:
+@pytest.mark.parametrize("died", ["after its hold", "before its hold"])
+def test_a_late_report_holds_after_the_software_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died: str
+) -> None:
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
@@ -501,14 +510,149 @@ def test_a_late_report_holds_after_the_software_died(tmp_path: Path) -> None:
                 cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
                 cell.world.hands.put(BAG, "hook", by="U-0009")
                 await cell.give("day-2", "report_task", task=new, **WELDED)
-                await cell.give("day-1", "report_task", task=old, **WELDED)
+
+                async def dies(_: object) -> None:
+                    """Do nothing more."""
+
+                with monkeypatch.context() as dying:
+                    if died == "before its hold":
+                        dying.setattr(engine, "late_report_disputed", dies)
+                    await cell.give("day-1", "report_task", task=old, **WELDED)
+                    await asyncio.sleep(1)
+                is_said = f"late report {old}" in engine.core.state.alarms
+                assert is_said == (died == "after its hold")
             async with cell.engine() as engine:
                 room = _Room(cell, engine)
                 await asyncio.sleep(5)
+                assert not engine.core.state.alarms[f"late report {old}"].cleared
                 with pytest.raises(RefusedError, match="late report"):
                     await room.command("restart")
                 room.send_people(to_work=True)
                 await room.assert_it_ends_with_one_weld()
+                assert engine.core.state.alarms[f"late report {old}"].cleared
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_a_late_report_holds_whoever_waits_for_its_answer(tmp_path: Path) -> None:
+    """The terminal is gone as the report is on disk: nobody comes back to its command."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            engine = room.engine
+            await room.cell.give("day-2", "take_task", task=new)
+            by, values = UserId("U-0006"), {"weld": "sound"}
+            report = late_report(engine, TaskId(old), TaskId(new), by, values)
+            await engine.core.record(BATCH, *report)
+            await asyncio.sleep(5)
+            assert not engine.core.state.alarms[f"late report {old}"].cleared
+            with pytest.raises(RefusedError, match="late report"):
+                await room.command("restart")
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+def test_work_that_ended_in_the_moment_of_its_report_has_an_alarm_until_a_person_has_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, engine = room.cell, room.engine
+            room.send_people(to_work=True)
+            await asyncio.wait_for(_until_over(engine, new), LONG_S)
+            room.send_people(to_work=False)
+            with monkeypatch.context() as racing:
+                racing.setattr(engine.board, "stands_against", _nobody)
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+                await asyncio.sleep(5)
+            alarm = f"done anew {old}"
+            assert "may have been done twice" in engine.core.state.alarms[alarm].consequence
+            await cell.give("supervisor", "acknowledge_alarm", alarm=alarm)
+            await asyncio.sleep(5)
+            assert alarm not in engine.core.state.alarms
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09", "SIG-12")
+def test_a_batch_ends_once_two_people_have_said_what_a_late_report_means(tmp_path: Path) -> None:
+    """All its phases are complete and verified; somebody says that they made the weld as well."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, _):
+            cell, state = room.cell, room.engine.core.state
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: (
+                    f"{BATCH}/move/once/03-transfer/verify" not in state.tasks
+                )
+            done = room.engine.core.bells.until(
+                "news", lambda: _state(room.engine) is PhaseState.COMPLETE
+            )
+            await asyncio.wait_for(done, LONG_S)
+            await asyncio.sleep(60)
+            assert state.batches[BATCH].status == "running"
+            await cell.give("day-1", "report_task", task=old, **WELDED)
+            for name in [one for one in state.tasks if state.tasks[one].work == "verify"]:
+                for login in ("supervisor", "day-2", "day-1"):
+                    if state.tasks[name].status != "done":
+                        with suppress(SamePersonError):
+                            await cell.give(login, "verify_task", task=name)
+                assert state.tasks[name].status == "done"
+            await asyncio.sleep(SOON_S)
+            assert state.batches[BATCH].status == "running"
+            await _decide(room, old, "mistaken")
+            await room.assert_it_ends_with_one_weld()
+            assert state.alarms[f"late report {old}"].cleared
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("SIG-12")
+def test_who_reports_work_late_does_not_verify_its_phase(tmp_path: Path) -> None:
+    """Somebody says that they docked the kit, which others did; they are no second person."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path, kit_at="rack") as cell, cell.engine() as engine:
+            room, tasks = _Room(cell, engine), engine.core.state.tasks
+
+            def docked() -> list[str]:
+                return [
+                    name
+                    for name, one in tasks.items()
+                    if one.work == "do" and one.ask["work"] == "install_kit"
+                ]
+
+            def owed() -> list[str]:
+                return [name for name in tasks if name.endswith("00-install/verify")]
+
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: not docked()
+            await begin(engine, recipe_that_docks())
+            await asyncio.wait_for(engine.core.bells.until("news", lambda: bool(docked())), LONG_S)
+            (old,) = docked()
+            await asyncio.sleep(5)
+            await room.command("hold")
+            await asyncio.sleep(60)
+            await room.command("restart")
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: not owed()
+            await asyncio.wait_for(engine.core.bells.until("news", lambda: bool(owed())), LONG_S)
+            room.send_people(to_work=False)
+            await asyncio.sleep(60)
+            (verify,) = owed()
+            hands = {
+                by for one in tasks.values() if one.path == tasks[verify].path for by in one.hands
+            }
+            (supervisor,) = (
+                name for name, one in engine.core.state.people.items() if one.login == "supervisor"
+            )
+            assert supervisor not in hands, "they had docked it; the test shows nothing"
+            await cell.give("supervisor", "report_task", task=old, values={})
+            with pytest.raises(SamePersonError):
+                await cell.give("supervisor", "verify_task", task=verify)
+            assert tasks[verify].status == "offered"
 
     run_in_virtual_time(test())
 

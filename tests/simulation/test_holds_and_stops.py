@@ -240,8 +240,13 @@ def test_a_stopped_batch_ends_after_a_death(tmp_path: Path, died_at: str) -> Non
                 await asyncio.wait_for(died, LONG_S)
             async with cell.engine() as engine:
                 await asyncio.wait_for(engine.ended(BATCH), LONG_S)
-                assert engine.core.state.batches[BATCH].status == "stopped"
-                assert not engine.core.state.leases
+                state = engine.core.state
+                assert state.batches[BATCH].status == "stopped"
+                assert state.leases["station"].batch == BATCH, "its bag hangs there"
+                await asyncio.sleep(4 * 3600)
+                assert not state.leases
+                released = _kinds(engine, "lease_released")
+                assert released[-1].clearance == "two people"
 
     run_in_virtual_time(test())
 

@@ -254,6 +254,29 @@ def test_an_instrument_in_doubt_is_refused_to_others_until_two_people_have_decid
 
 
 @pytest.mark.requirement("PRC-02")
+def test_the_alarm_of_an_instrument_in_doubt_ends_with_the_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person holds the first batch meanwhile, so that its doubt alone ends."""
+
+    async def test() -> None:
+        async with _two(tmp_path) as room:
+            await _left_in_doubt(room, monkeypatch)
+            await room.until(lambda event: event.kind == "act_refused" and event.batch == SECOND)
+            await asyncio.sleep(60)
+            await room.command("hold", FIRST, WARM)
+            assert room.alarm(f"{SECOND}/{WARM}", FIRST, "I1") is not None
+            (doubt,) = (one for one in room.engine.core.state.tasks if one.endswith("/doubt"))
+            for login in ("supervisor", "day-2"):
+                await room.cell.give(login, "reconcile", task=doubt, verdict="all")
+            await asyncio.sleep(60)
+            assert room.state(FIRST, WARM) is PhaseState.HELD
+            assert room.alarm(f"{SECOND}/{WARM}", FIRST, "I1") is None
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
 def test_a_held_batch_leaves_the_hand_scanner_to_others(tmp_path: Path) -> None:
     """The software was restarted, so each kit is scanned anew where it stands."""
 

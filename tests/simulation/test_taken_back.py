@@ -17,12 +17,13 @@ import pytest
 from devices.drivers.hands import Hands
 from devices.interfaces.driver import Settled, Standing
 from hw_mocks.ledger_record import ledger_of
+from hw_mocks.technicians import Technician
 from orchestrator.console.reporting import Reporting
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.journal.events import BatchMade
 from orchestrator.kernel.acts import NothingDone
-from orchestrator.kernel.errors import NotAuthorisedError, RefusedError
+from orchestrator.kernel.errors import IdentityRefusedError, NotAuthorisedError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, UserId
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
@@ -30,7 +31,7 @@ from orchestrator.records.comparison import LedgerEffect, compare
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation import thin
 from tests.simulation.test_holds_and_stops import ASKED, VERIFY, operation, procedure, recipe_of
-from tests.simulation.thin import BAG, BATCH, KIT, TRANSFERRED, thin_cell
+from tests.simulation.thin import BAG, BATCH, KIT, OTHER_BAG, TRANSFERRED, thin_cell
 
 pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
 
@@ -167,6 +168,49 @@ def test_work_taken_back_that_counted_as_not_begun_would_be_asked_for_twice(
             await asyncio.sleep(5)
             welds = [one for one in room.engine.core.state.tasks.values() if _is_the_weld(one)]
             assert [one.status for one in welds] == ["withdrawn", "offered"]
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02", "IDC-13")
+def test_a_report_of_who_was_absent_is_verified_before_the_batch_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They made the weld and say so as two people are asked; its phase ends by what those say.
+
+    It was offered to nobody else, so nothing says that it may have been done twice. Who looks
+    afterwards reads another patient's label there.
+    """
+
+    async def nobody(*_: object) -> None:
+        """Look at no hand work."""
+
+    async def test() -> None:
+        async with _taken(tmp_path, _is_the_weld) as room:
+            cell, state = room.cell, room.engine.core.state
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0006")
+            cell.world.hands.put(BAG, "hook", by="U-0006")
+            await room.take_back()
+            await cell.give("day-1", "report_task", task=room.task, values={"weld": "sound"})
+            await asyncio.sleep(60)
+            assert state.tasks[f"{room.task}/doubt"].status == "offered"
+            assert not [one for one in state.alarms if one.startswith(("late report", "done anew"))]
+            await room.decide("all", values={"weld": "sound"})
+            monkeypatch.setattr(Technician, "_verify_hand_work", nobody)
+            room.all_come_back()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(room.engine.ended(BATCH), LONG_S)
+            assert state.tasks[room.task].status == "reported"
+            assert not [one for one in state.tasks.values() if one.status == "offered"]
+            with pytest.raises(IdentityRefusedError):
+                await cell.give(
+                    "day-2", "verify_task", task=room.task, read=[f"L-{OTHER_BAG}", f"L-{KIT}"]
+                )
+            (refused,) = room.events("identity_refused")
+            assert (refused.path, refused.word) == (state.tasks[room.task].path, None)
+            assert state.containers[OTHER_BAG].quarantined
+            await cell.give("day-2", "verify_task", task=room.task, read=[f"L-{BAG}", f"L-{KIT}"])
+            await room.assert_it_ends_with_one_weld()
 
     run_in_virtual_time(test())
 

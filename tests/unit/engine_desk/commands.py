@@ -18,12 +18,13 @@ from orchestrator.journal.events import (
     AnyEvent,
     ContainerQuarantined,
     DeviationOpened,
+    LeaseGranted,
     TaskOffered,
     TaskReported,
     TaskTaken,
 )
 from orchestrator.kernel.desks import Command
-from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath, TaskId
+from orchestrator.kernel.identifiers import BatchId, CoiId, ContainerId, PhasePath, TaskId
 from orchestrator.kernel.quantities import second
 from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
 from orchestrator.process_cell.emulated_people import person
@@ -113,6 +114,18 @@ def clearance() -> TaskOffered:
     return task("decide", task=name, batch=BATCH, path=path, ask=ask, second_person=True)
 
 
+def lease() -> LeaseGranted:
+    """Gives the batch what its clearance frees."""
+    asked = clearance()
+    return LeaseGranted(
+        batch=BATCH,
+        path=PhasePath("move/once"),
+        coi=CoiId("COI-A"),
+        resources=tuple(asked.ask["resources"]),
+        until="operation",
+    )
+
+
 class _Reached(Exception):  # noqa: N818 - it isn't an error
     """The command that is waited for was about to be given."""
 
@@ -195,7 +208,7 @@ READY: dict[str, list[Ready]] = {
         phase_unverified,
     ],
     "reconcile": [in_doubt, in_doubt_stated, in_doubt_found_otherwise],
-    "clear_line": [on_record("day-1", clearance(), task=str(clearance().task))],
+    "clear_line": [on_record("day-1", lease(), clearance(), task=str(clearance().task))],
     "carry_away": [on_record("day-1", alarm(), label=f"L-{OTHER_BAG}", to="waste bin")],
     "report_found": [
         on_record(
