@@ -15,7 +15,7 @@ TRIES: Final = 10
 WAITING_MOST: Final = 5
 
 TURNS: Final = 50_000
-_TURNS_S: Final = 0.00275
+_TURNS_S: Final = 0.0009
 """What that many empty turns of a loop take CPython 3.11 on the machine of the figures."""
 
 
