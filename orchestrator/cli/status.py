@@ -62,6 +62,8 @@ def run(
     pages = page_of_all(known, SystemClock())
     if patient is not None:
         if patient not in {page["coi"] for page in pages["patients"]}:
+            if known.damage is not None:
+                raise known.damage
             raise RefusedError(
                 f"print the page of {patient}",
                 why="the journal knows no such chain of identity",
@@ -101,11 +103,11 @@ def read_known(journal: Path) -> Known:
                     known.recipes[recorded.event.recipe] = recorded.event.content
     except BrokenChainError as damage:
         known.damage = damage
-    known.daemon = _daemon(journal, ended_well=known.state.ended_well)
+    known.daemon = _daemon(journal, known)
     return known
 
 
-def _daemon(journal: Path, *, ended_well: bool) -> str:
+def _daemon(journal: Path, known: Known) -> str:
     """Say whether a daemon has the journal open, by the lock that it holds."""
     lock = journal.with_name(journal.name + ".lock")
     try:
@@ -118,6 +120,9 @@ def _daemon(journal: Path, *, ended_well: bool) -> str:
         held = False
     if held:
         return RUNS
+    if known.damage is not None:
+        return "down, and how it ended can't be read"
+    ended_well = known.state.ended_well
     return "down, ended in good order" if ended_well else "down, ended without a word"
 
 
@@ -131,6 +136,7 @@ def page_of_all(known: Known, clock: Clock) -> dict[str, Any]:
         "as_of": str(clock.utc()),
         "last_event_at": None if known.last_at is None else str(known.last_at),
         "events": state.seq,
+        "unreadable_from": None if known.damage is None else state.seq + 1,
         "daemon": known.daemon,
         "cell": state.cell,
         "patients": [_patient(coi, known, left) for coi in cois],
@@ -379,6 +385,11 @@ def _claims(batch: BatchState, recipes: Mapping[str, str]) -> dict[str, Claims]:
 
 def _in_words(pages: Mapping[str, Any]) -> Iterator[str]:
     yield f"As of {pages['as_of']}. The daemon: {pages['daemon']}. {pages['events']} events."
+    if pages["unreadable_from"] is not None:
+        yield (
+            f"The journal can't be read from event {pages['unreadable_from']} on. "
+            + ("This is what lies before." if pages["events"] else "Nothing lies before it.")
+        )
     if pages["last_event_at"]:
         yield f"The last was recorded at {pages['last_event_at']}."
     for page in pages["patients"]:

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli.options import AsJson, FileRefusedError, readable
 from orchestrator.cli.printing import in_columns, say, say_json, tell
+from orchestrator.journal.checkpoints import PublicKey
 from orchestrator.journal.verify import Verdict, verify
 
 
@@ -31,14 +32,15 @@ def run(
 ) -> int:
     """Say whether a journal is what was written, from its stored bytes alone.
 
-    Nothing is changed; the daemon may be at work. Exit status 0 if it is sound, 1 if not.
+    Nothing is changed; the daemon may be at work. Exit status 0 if it is sound, 1 if not, 3
+    if the file is no journal or the key file no key.
     With --json one object with sound, events, merkle_root, anchored_to, first_bad_seq and
     problems.
     """
     journal = path / "journal.sqlite" if path.is_dir() else path
     readable(journal, what="verify")
     if key is not None:
-        readable(key, what="verify with the key")
+        _must_be_a_key(readable(key, what="verify with the key"))
     if witness is not None and not witness.is_dir():
         raise FileRefusedError(
             f"verify with the witness {witness}",
@@ -46,6 +48,13 @@ def run(
             do_next="Correct the path",
         )
     verdict = verify(journal, key, deep=deep, witness=witness)
+    if not verdict.is_journal:
+        why = verdict.problems[0].removeprefix(f"{journal}: ")
+        raise FileRefusedError(
+            f"verify {journal}",
+            why=f"this is not a journal: {why}",
+            do_next="Name a journal or its data folder; if it was one, take its backup",
+        )
     if as_json:
         say_json(
             {
@@ -69,14 +78,26 @@ def run(
     return 1
 
 
+def _must_be_a_key(file: Path) -> None:
+    try:
+        PublicKey.read(file.read_text("utf-8"))
+    except ValueError as wrong:
+        raise FileRefusedError(
+            f"verify with the key {file}",
+            why=f"the file is no key ({wrong})",
+            do_next="Name the journal.pub that was put aside when the cell was set up",
+        ) from wrong
+
+
 def in_words(verdict: Verdict) -> str:
     """Return a verdict for people."""
     rows = [
         ("sound", "yes" if verdict.sound else "no"),
         ("events", str(verdict.events)),
-        ("merkle root", verdict.merkle_root),
-        ("anchored to", verdict.anchored_to),
     ]
+    if verdict.events or verdict.sound:  # else it would be the root of nothing
+        rows.append(("merkle root", verdict.merkle_root))
+    rows.append(("anchored to", verdict.anchored_to))
     if verdict.unanchored_from is not None:
         rows.append(("no checkpoint covers", f"events from {verdict.unanchored_from} on"))
     if verdict.first_bad_seq is not None:

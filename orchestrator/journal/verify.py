@@ -61,6 +61,8 @@ class Verdict:
     problems: tuple[str, ...]
     unanchored_from: int | None
     """The first event that no checkpoint covers; None if all are covered."""
+    is_journal: bool = True
+    """False where nothing in the file says that it is, or ever was, a journal."""
 
 
 def verify(
@@ -99,7 +101,7 @@ def _verdict(
         if not path.is_file():
             found.add(None, f"{path}: there is no such file")
         elif path.stat().st_size == 0 and not has_log(path):
-            found.add(None, f"{path}: the file is empty")
+            found.no_journal(f"{path}: the file is empty")
         else:
             connection = open_to_read(path)
             try:
@@ -107,7 +109,7 @@ def _verdict(
             finally:
                 connection.close()
     except apsw.NotADBError:
-        found.add(None, f"{path}: it is no SQLite database, so no journal")
+        found.no_journal(f"{path}: it is no SQLite database")
     except apsw.CantOpenError as error:
         found.add(None, f"{path}: it can't be opened ({error}); copy it to a folder of your own")
     except (*_DAMAGE, OSError) as error:
@@ -126,6 +128,12 @@ class _Found:
         self._problems: list[str] = []
         self._untold = 0
         self._first_bad: int | None = None
+        self._is_journal = True
+
+    def no_journal(self, problem: str) -> None:
+        """Note that the file is something else than a journal."""
+        self._is_journal = False
+        self.add(None, problem)
 
     def add(self, seq: int | None, problem: str) -> None:
         if seq is not None and (self._first_bad is None or seq < self._first_bad):
@@ -147,6 +155,7 @@ class _Found:
             first_bad_seq=self._first_bad,
             problems=problems,
             unanchored_from=self.anchored_size + 1 if self.anchored_size < self.events else None,
+            is_journal=self._is_journal,
         )
 
 
@@ -191,7 +200,11 @@ class _Verification:
         )
         tables = self._connection.execute("SELECT sql FROM sqlite_schema ORDER BY rowid").fetchall()
         if header[0] != APPLICATION_ID and not tables:
-            self._found.add(None, f"{self._path}: a database without anything in it")
+            self._found.no_journal(f"{self._path}: it is a database without anything in it")
+        elif header[0] != APPLICATION_ID:
+            self._found.no_journal(
+                f"{self._path}: a database of another program, no journal of format {FORMAT}"
+            )
         elif header != (APPLICATION_ID, FORMAT):
             self._found.add(
                 None, f"{self._path}: a database, but no journal of format {FORMAT} ({header})"

@@ -34,6 +34,8 @@ class StoredEvents(NamedTuple):
 
     events: list[Recorded[ev.AnyEvent]]
     damage: str
+    error: BrokenChainError | None = None
+    """What ended the reading, if anything did."""
 
 
 def read_journal(path: Path) -> StoredEvents:
@@ -43,7 +45,7 @@ def read_journal(path: Path) -> StoredEvents:
         for recorded in read_events(path, ev.EVENTS):
             events.append(recorded)
     except BrokenChainError as damage:
-        return StoredEvents(events, str(damage))
+        return StoredEvents(events, str(damage), damage)
     return StoredEvents(events, "")
 
 
@@ -168,6 +170,7 @@ def history_of(stored: StoredEvents, batch: str) -> BatchHistory:
 
     Raises:
         RefusedError: The journal knows no such batch.
+        BrokenChainError: What could be read of the journal knows no such batch.
     """
     made = next(
         (
@@ -177,6 +180,14 @@ def history_of(stored: StoredEvents, batch: str) -> BatchHistory:
         ),
         None,
     )
+    if made is None and stored.error is not None:
+        read = stored.events[-1].seq if stored.events else 0
+        raise BrokenChainError(
+            f"report batch {batch}",
+            why=f"the journal can't be read from event {read + 1} on, and what lies before "
+            "names no such batch",
+            do_next="Run `cellwright verify` on it; work on a copy, or take the backup",
+        ) from stored.error
     if made is None:
         raise RefusedError(
             f"report batch {batch}",

@@ -11,13 +11,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from orchestrator.cli import user
 from orchestrator.cli.options import data_folder
+from orchestrator.journal.checkpoints import Signer
+from orchestrator.kernel.identifiers import HostId
 from orchestrator.people.users import HashingCost, hash_secret
 from tests.unit.cli.builders import OTHER, a_data_folder, assert_one_message, call
-from tests.unit.journal.builders import opened
+from tests.unit.journal.builders import entropy, opened
 
 Out = pytest.CaptureFixture[str]
 
@@ -63,19 +66,81 @@ def test_a_journal_behind_its_checkpoint_is_status_1(capsys: Out, tmp_path: Path
 
 def test_a_journal_signed_by_another_key_is_status_1(capsys: Out, tmp_path: Path) -> None:
     folder = a_data_folder(tmp_path)
+    other = folder / "other"
+    other.mkdir(mode=0o700)
+    Signer.stored(other, HostId("cell-b"), entropy("other"))
+    called = call(capsys, "verify", folder, "--key", other / "journal.pub")
+    assert called.status == 1
+    assert_one_message(called, "another key")
+
+
+def test_a_key_file_that_is_no_key_is_status_3(capsys: Out, tmp_path: Path) -> None:
+    folder = a_data_folder(tmp_path)
     key = folder / "other.pub"
     name, number, _ = (folder / "journal.pub").read_text().split("+", 2)
-    key.write_text(f"{name}+{number}+AQ==\n")
-    called = call(capsys, "verify", folder, "--key", key)
-    assert called.status == 1
-    assert_one_message(called)
+    for content in (f"{name}+{number}+AQ==\n".encode(), b"", b"\xff\xfe", b"not a key\n"):
+        key.write_bytes(content)
+        called = call(capsys, "verify", folder, "--key", key)
+        assert (called.status, called.out) == (3, "")
+        assert_one_message(called, f"{key}: the file is no key")
+
+
+@pytest.mark.parametrize("content", [b"", b"a text, whatever its name says\n" * 40])
+def test_what_is_no_journal_is_status_3_and_has_no_root(
+    capsys: Out, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "notes.sqlite"
+    file.write_bytes(content)
+    called = call(capsys, "verify", file)
+    assert (called.status, called.out) == (3, "")
+    assert_one_message(called, "this is not a journal")
+    file.unlink()
+    other = apsw.Connection(str(file))
+    other.execute("CREATE TABLE notes (text)")
+    other.close()
+    called = call(capsys, "verify", file, "--json")
+    assert (called.status, called.out) == (3, "")
+    assert_one_message(called, "a database of another program")
 
 
 def test_a_file_cut_short_is_status_1(capsys: Out, tmp_path: Path) -> None:
     journal = a_data_folder(tmp_path) / "journal.sqlite"
     journal.write_bytes(journal.read_bytes()[:5_000])
-    assert_one_message(call(capsys, "verify", journal))
-    assert call(capsys, "verify", journal).status == 1
+    called = call(capsys, "verify", journal)
+    assert_one_message(called)
+    assert called.status == 1
+    assert "merkle root" not in called.out
+
+
+def test_status_and_report_of_a_file_cut_short_say_so(capsys: Out, tmp_path: Path) -> None:
+    journal = a_data_folder(tmp_path) / "journal.sqlite"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:5_000])
+    called = call(capsys, "status", "--data", tmp_path)
+    assert called.status == 1
+    assert "ended in good order" not in called.out
+    assert "The journal can't be read from event 1 on" in called.out
+    assert_one_message(called, "cellwright verify")
+    called = call(capsys, "report", "B-1", "--data", tmp_path)
+    assert called.status == 1
+    assert_one_message(called, "can't be read from event 1 on", "cellwright verify")
+
+
+def test_status_and_report_give_what_lies_before_the_damage(capsys: Out, tmp_path: Path) -> None:
+    folder = a_data_folder(tmp_path)
+    connection = opened(folder / "journal.sqlite")
+    connection.execute("UPDATE events SET body = '{}' WHERE seq = 9")
+    connection.close()
+    called = call(capsys, "status", "--data", folder)
+    assert called.status == 1
+    assert "The journal can't be read from event 9 on" in called.out
+    assert "Batch B-1" in called.out
+    (told,) = call(capsys, "status", "--data", folder, "--json").objects
+    assert (told["events"], told["unreadable_from"]) == (8, 9)
+    called = call(capsys, "report", "B-1", "--data", folder)
+    assert called.status == 1
+    assert "B-1" in called.out
+    assert_one_message(called, "cellwright verify")
 
 
 @pytest.mark.parametrize("option", [[], ["--key", "none.pub"], ["--witness", "none"]])
