@@ -45,7 +45,7 @@ class ProcessError(Exception):
         self.do_next = do_next
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why.rstrip('.')}. {self.do_next.rstrip('.')}."
+        return f"{self.what}: {_sentence(self.why)} {_sentence(self.do_next)}"
 
     def __reduce__(self) -> tuple[Any, tuple[dict[str, str]]]:
         return error_from_record, (self.as_record(),)
@@ -184,6 +184,10 @@ class JournalLatchedError(IntegrityError):
     """A write or sync of the journal failed; nothing more is recorded or done."""
 
     code = "integrity.journal-latched"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text.rstrip('.')}."
 
 
 def error_from_record(record: Mapping[str, Any]) -> ProcessError:

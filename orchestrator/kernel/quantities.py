@@ -255,7 +255,17 @@ class Quantity:
             return value
         if isinstance(value, str):
             return cls.read(value)
+        if isinstance(value, Quantity):
+            raise ValueError(
+                f"{value} ({type(value).__name__}) isn't a {cls.__name__}: {cls.how_to_write()}"
+            )
         raise ValueError(f"{value!r} isn't a {cls.__name__}: write text, e.g. '{cls._hint()}'")
+
+    @classmethod
+    def how_to_write(cls) -> str:
+        """Return what to write in Python for one, e.g. ``write a number ..., e.g. 1 * mL``."""
+        word = next((word for word, unit in globals().items() if unit is cls.home), cls.home.name)
+        return f"write a number times a unit, e.g. 1 * {word}"
 
     @classmethod
     def _hint(cls) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import currentframe
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
@@ -56,6 +56,9 @@ from orchestrator.recipe.calculations import (
     volume_less,
     volume_over,
 )
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "Choice",
@@ -750,11 +753,9 @@ class Writer:
             )
         except ValidationError as invalid:
             for error in invalid.errors():
-                where = ".".join(str(part) for part in error["loc"]) or kind
-                message = error["msg"].removeprefix("Value error, ")
-                if isinstance(error["input"], Quantity):
-                    message = f"{error['input']} is a {type(error['input']).__name__}"
-                self.fault("U010", f"{kind.replace('_', ' ')}, {where}: {message}")
+                if error["type"] == "missing" and self._has_fault_here():
+                    continue  # it was given, and told already to be wrong
+                self.fault("U010", _wrong_part(kind.replace("_", " "), kind, error))
             return Part(path)
         opened.items.append(
             model.Step(slug=slug, name=kind.replace("_", " ").capitalize(), phase=phase)
@@ -866,6 +867,10 @@ class Writer:
         """Write down something wrong, at the line being run."""
         self._faults.append(WritingFault(rule, _here(), text))
 
+    def _has_fault_here(self) -> bool:
+        here = _here()
+        return any(fault.place == here for fault in self._faults)
+
     def written(self) -> Written:
         """Return the recipe as far as it was written."""
         draft = self._head.model_copy(
@@ -905,11 +910,10 @@ class Writer:
         try:
             into.append(made())
         except ValidationError as invalid:
-            for error in invalid.errors():
-                where = ".".join(str(part) for part in error["loc"]) or what
-                message = error["msg"].removeprefix("Value error, ")
-                self.fault("U010", f"{what} {name!r}, {where}: {message}")
-            raise CannotWriteError("U010", f"{what} {name!r} can't be declared like this") from None
+            *others, last = (_wrong_part(f"{what} {name!r}", what, one) for one in invalid.errors())
+            for other in others:
+                self.fault("U010", other)
+            raise CannotWriteError("U010", last) from None
 
     def _take_name(self, name: str, what: str) -> None:
         if name in self._names:
@@ -1609,6 +1613,14 @@ def _bounds(limits: Range[Any]) -> Bounds:
 def _slug(name: str) -> str:
     slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
     return "-".join(part for part in slug.split("-") if part)[:48] or "part"
+
+
+def _wrong_part(of: str, whole: str, error: ErrorDetails) -> str:
+    """Return in words which part of a step or a declaration isn't as it must be."""
+    where = ".".join(str(part) for part in error["loc"]) or whole
+    if error["type"] == "missing":
+        return f"{of} says no {where}: write {where}=... in it"
+    return f"{of}, {where}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _nearest(word: str, known: Any) -> str:

@@ -78,8 +78,7 @@ def amount_of(value: Q | NotYet[Q], kind: type[Q]) -> Amount:
         raise TypeError(f"{known!r} is a {known.kind.__name__}, not a {kind.__name__}")
     if not isinstance(cast("object", value), kind):
         raise TypeError(
-            f"{value!s} ({type(value).__name__}) isn't a {kind.__name__}: write a number times "
-            f"a unit, e.g. 1 * {kind.home.name.replace('/', '_per_')}"
+            f"{value!s} ({type(value).__name__}) isn't a {kind.__name__}: {kind.how_to_write()}"
         )
     return Fixed(value=str(value))
 

@@ -34,6 +34,9 @@ _FAMILIES: Final = (
     "file",
 )
 
+_ADVICE: Final = (": write ", "; write ", "; add ", "; choose ", "; begin ", "; move ", "; give ")
+"""How advice begins that stands in a finding's own text."""
+
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -219,9 +222,19 @@ def _sources(path: Path) -> tuple[dict[str, tuple[str, str]], list[Finding]]:
 def _finding(code: str, file: str, line: int, text: str) -> Finding:
     rule = rules()[code]
     told = text.rstrip(".")
-    if rule.do_next.split(".")[0] not in text and not code.startswith("P"):
+    if not _says_what_to_do(rule, told):
         told = f"{told}. {rule.do_next.rstrip('.')}"
-    return Finding(code, rule.severity, file, line, f"{told}.".replace("?.", "?"))
+    return Finding(code, rule.severity, file, line, told if told.endswith("?") else f"{told}.")
+
+
+def _says_what_to_do(rule: Rule, text: str) -> bool:
+    """Return whether a finding has advice of its own, or its rule none beyond "correct it"."""
+    return (
+        rule.do_next.startswith("Correct it")
+        or text.endswith("?")
+        or any(word in text for word in _ADVICE)
+        or rule.do_next.split(".")[0] in text
+    )
 
 
 def _placed(problem: Problem, places: dict[str, tuple[str, int]], file: str) -> Finding:

@@ -252,21 +252,21 @@ def _run(
         return made[name]
 
     sys.modules.setdefault("__future__", __import__("__future__"))
-    files = {file for file, _ in sources.values()}
     try:
         values = vars(executed(_MAIN)).values()
     except MemoryError:
         raise
     except Exception as error:  # whatever the file does wrong is a finding about the file
-        raise _EndedError(_explained(error, files, sources[_MAIN][0])) from None
+        raise _EndedError(_explained(error, dict(sources.values()), sources[_MAIN][0])) from None
     written = [value for value in values if isinstance(value, author.Written)]
     if len(written) != 1:
-        text = f"it wrote {len(written)} procedures, not one"
-        raise _EndedError(Told("P050", sources[_MAIN][0], 1, text))
+        from orchestrator.recipe.rules.file import not_one
+
+        raise _EndedError(Told("P050", sources[_MAIN][0], 1, not_one(len(written))))
     return cast("Written", written[0])
 
 
-def _explained(error: Exception, files: set[str], main: str) -> Told:
+def _explained(error: Exception, files: Mapping[str, str], main: str) -> Told:
     """Return a finding for what ended the file, at the newest of its own lines."""
     file, line, inner = main, 1, ""
     step = error.__traceback__
@@ -279,26 +279,110 @@ def _explained(error: Exception, files: set[str], main: str) -> Told:
     if isinstance(error, RecursionError):
         return Told("P080", file, line, "it calls itself without end")
     if isinstance(error, AttributeError):
-        return Told("P040", file, line, _no_such_word(error))
+        if inner in files:
+            return Told("P040", file, line, _no_such_word(error))
+        return Told("P060", file, line, _not_taken(error))
     if isinstance(error, NameError | ImportError):
         return Told("P040", file, line, text)
     if isinstance(error, TypeError | ValueError):
         of_units = inner.endswith("quantities.py") or "operand" in text
         if of_units or isinstance(error, ValueError):
-            return Told("U010", file, line, text)
-        return Told("P060", file, line, _call_in_words(text))
+            return Told("U010", file, line, _operands_in_words(text))
+        return Told("P060", file, line, _call_in_words(text, files[file], line))
     return Told("P070", file, line, f"it fails here: {type(error).__name__}: {text}")
 
 
 def _no_such_word(error: AttributeError) -> str:
+    """Return which word isn't known there, and the nearest one, or whose word it is."""
     from difflib import get_close_matches
 
     words = [word for word in dir(error.obj) if not word.startswith("_")]
     near = get_close_matches(str(error.name), words, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"a {type(error.obj).__name__} has no {error.name!r}{hint}"
+    hint = f"; did you mean {near[0]!r}?" if near else _whose(str(error.name))
+    return f"{_a(type(error.obj).__name__)} has no {error.name!r}{hint}"
 
 
-def _call_in_words(text: str) -> str:
-    """Return Python's complaint about a call without its class and function syntax."""
-    return text.partition(".")[2].replace("()", "") if "()" in text.partition(".")[2] else text
+def _whose(word: str) -> str:
+    """Return who of the author's nouns has this word, as advice."""
+    from orchestrator.recipe import author
+
+    owners = [
+        name
+        for name, kind in vars(author).items()
+        if isinstance(kind, type) and kind.__module__ == author.__name__ and word in vars(kind)
+    ]
+    return f"; write it after {_a(owners[0])}, which has it" if owners else ""
+
+
+def _not_taken(error: AttributeError) -> str:
+    """Return that a word of the author's was given something that it can't take."""
+    given = f"the text {error.obj!r}" if isinstance(error.obj, str) else repr(error.obj)
+    return f"{given} stands where something declared belongs; give it by its Python name"
+
+
+def _operands_in_words(text: str) -> str:
+    """Return Python's complaint about a sum of two dimensions as people would say it."""
+    import re
+
+    found = re.fullmatch(r"unsupported operand type\(s\) for [-+]: '(\w+)' and '(\w+)'", text)
+    return text if found is None else f"{_a(found[1])} and {_a(found[2])} don't add up"
+
+
+def _call_in_words(text: str, source: str, line: int) -> str:
+    """Return Python's complaint about a call as what the author left out or misspelled."""
+    import re
+
+    called, _, complaint = text.partition("() ")
+    if not complaint:
+        return text
+    word = called.rpartition(".")[2]
+    of = f"{word.replace('_', ' ')}{_name_given(word, source, line)}"
+    names = re.findall(r"'(\w+)'", complaint)
+    if complaint.startswith("missing"):
+        parts = " and ".join(names)
+        written = ", ".join(f"{name}=..." for name in names)
+        return f"{of} says no {parts}: write {written} in it"
+    if complaint.startswith("got an unexpected"):
+        return f"{of} has no {names[0]!r}{_parameter_near(names[0], called)}"
+    if complaint.startswith("got multiple values"):
+        return f"{of} is given {names[0]!r} twice; give it once"
+    if complaint.startswith("takes"):
+        return f"{of} is given too much without a name; write each value as name=value"
+    return f"{of} {complaint}"
+
+
+def _name_given(word: str, source: str, line: int) -> str:
+    """Return the text that the call on this line begins with, the name of what it declares."""
+    import ast
+
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and node.lineno <= line <= (node.end_lineno or line)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else "") == word
+    ]
+    if len(calls) == 1 and calls[0].args and isinstance(calls[0].args[0], ast.Constant):
+        return f" {calls[0].args[0].value!r}"
+    return ""
+
+
+def _parameter_near(given: str, called: str) -> str:
+    """Return which of its parameters was meant, or all that it has."""
+    from difflib import get_close_matches
+    from inspect import signature
+
+    from orchestrator.recipe import author
+
+    function: Any = author
+    for part in called.split("."):
+        function = getattr(function, part, None)
+    if function is None:
+        return ""
+    has = [name for name in signature(function).parameters if name not in ("self", "name")]
+    near = get_close_matches(given, has, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; write one of {', '.join(has)}"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"

@@ -128,6 +128,19 @@ WORDS: Final = _words(
 
 BUILTINS: Final = frozenset({"enumerate", "range"})
 
+_MEANT: Final = {
+    "litre": "L", "liter": "L", "millilitre": "mL", "milliliter": "mL", "microlitre": "uL",
+    "microliter": "uL", "nanolitre": "nL", "nanoliter": "nL", "sec": "second", "minute": "minute",
+    "hr": "hour", "h": "hour", "d": "day", "celsiu": "degC", "c": "degC", "degree": "degC",
+    "gram": "gram", "milligramme": "milligram", "gramme": "gram", "kilogram": "kg",
+    "microgram": "ug", "pct": "percent", "million": "million_cells", "metre": "m", "meter": "m",
+    "millimetre": "mm", "millimeter": "mm", "ml_per_minute": "mL_per_min", "rcf": "x_g",
+    "millisecond": "ms",
+}  # fmt: skip
+"""What people write for a unit, in lower case and without a plural's s, and its word here."""
+
+_NOT_A_DOCUMENT: Final = "a procedure that can reach beyond its words isn't a document"
+
 _HINTS: Final = {
     "If": "a file can't choose while it is read: write p.when(...)",
     "IfExp": "a file can't choose while it is read: write p.when(...)",
@@ -204,7 +217,7 @@ class _Examiner:
                 self._import(statement)
             elif isinstance(statement, ast.Import):
                 names = ", ".join(alias.name for alias in statement.names)
-                self._refuse("P020", statement, f"imports {names}")
+                self._refuse("P020", statement, f"imports {names}: {_NOT_A_DOCUMENT}")
             elif isinstance(statement, ast.FunctionDef):
                 self._function(statement)
             elif isinstance(statement, ast.Assign | ast.AnnAssign) or _is_text(statement):
@@ -212,9 +225,7 @@ class _Examiner:
             else:
                 self._construct(statement)
         if not self._is_library and self._found.procedures != 1 and not self._found.refused:
-            self._found.refused.append(
-                Refused("P050", 1, f"it holds {self._found.procedures} procedures, not one")
-            )
+            self._found.refused.append(Refused("P050", 1, not_one(self._found.procedures)))
 
     def _refuse(self, code: str, node: ast.AST, text: str) -> None:
         if len(self._found.refused) < 100:
@@ -229,18 +240,20 @@ class _Examiner:
         library = module.startswith(f"{LIBRARY}.") and module.count(".") == 2
         allowed = IMPORTS.get(module)
         if node.level or (allowed is None and not library):
-            self._refuse("P020", node, f"imports from {'.' * node.level}{module}")
+            text = f"imports from {'.' * node.level}{module}: {_NOT_A_DOCUMENT}"
+            self._refuse("P020", node, text)
             return
         if library:
             self._found.library.append((module, node.lineno))
         for alias in node.names:
             if alias.asname is not None or alias.name == "*":
-                self._refuse("P020", node, f"imports {alias.name!r} not by its own name")
+                text = f"imports {alias.name!r} not by its own name: write from ... import NAME"
+                self._refuse("P020", node, text)
             elif allowed is not None and alias.name not in allowed:
                 text = f"{module} has no {alias.name!r} for protocols{_near(alias.name, allowed)}"
                 self._refuse("P040", node, text)
             elif alias.name.startswith("_"):
-                self._refuse("P020", node, f"imports {alias.name!r}")
+                self._refuse("P020", node, f"imports {alias.name!r}, which is no author's word")
             elif module != "__future__":
                 self._imported.add(alias.name)
 
@@ -377,7 +390,7 @@ class _Examiner:
 
     def _new_name(self, node: ast.AST, name: str) -> None:
         if name.startswith("_"):
-            self._refuse("P040", node, f"{name!r}: a name begins with a letter")
+            self._refuse("P040", node, f"{name!r} is no name; begin it with a letter")
         if name in self._imported or name in BUILTINS:
             self._refuse("P040", node, f"{name!r} has a meaning already; choose another name")
 
@@ -497,8 +510,17 @@ class _Examiner:
         self._refuse("P040", node, f"unknown word {name!r}{_near(name, known)}")
 
 
+def not_one(procedures: int) -> str:
+    """Return the complaint about a file that holds no procedure, or several."""
+    if not procedures:
+        return "it holds no procedure; write one: a function under @procedure(...)"
+    return f"it holds {procedures} procedures, not one; move the others to files of their own"
+
+
 def _near(word: str, known: frozenset[str] | set[str]) -> str:
-    same = [one for one in sorted(known) if one.lower() == word.lower()]
+    meant = _MEANT.get(word.lower().removesuffix("s"), "")
+    same = [meant] if meant in known else []
+    same += [one for one in sorted(known) if one.lower() == word.lower()]
     near = same or get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

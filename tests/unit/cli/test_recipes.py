@@ -165,6 +165,8 @@ def test_what_cannot_be_written_cannot_be_read(capsys: Out, tmp_path: Path) -> N
     assert called.status == 1
     assert called.out == ""
     assert_one_message(called, "line ", "cellwright check")
+    near = call(capsys, "read", broken(tmp_path, "station.transfer(med", "station.tranfer(med"))
+    assert_one_message(near, "did you mean 'transfer'? Correct it")
 
 
 def test_a_difference_is_told_and_is_status_1(capsys: Out, tmp_path: Path) -> None:

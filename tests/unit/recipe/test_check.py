@@ -89,6 +89,92 @@ def test_a_finding_names_the_line_and_what_to_do(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "volume=800 * mL, flow",
+            "volume=800 * hour, flow",
+            "U010 transfer, volume: 800 h (Duration) isn't a Volume: write a number times a unit, "
+            "e.g. 1 * mL.",
+        ),
+        (
+            "flow=80 * mL_per_min",
+            "flow=80 * mL",
+            "U010 transfer, flow: 80 mL (Volume) isn't a Flow: write a number times a unit, "
+            "e.g. 1 * mL_per_min.",
+        ),
+        (
+            "capacity=1 * L",
+            "capacity=1 * hour",
+            "U010 kit 'culture kit', capacity: 1 h (Duration) isn't a Volume: write a number times "
+            "a unit, e.g. 1 * mL.",
+        ),
+        (
+            "800 * mL, flow",
+            "800 * mL + 3 * hour, flow",
+            "U010 a Volume and a Duration don't add up. Write a number times a unit of that "
+            "dimension, e.g. 250 * mL.",
+        ),
+        ("800 * mL, flow", "800 * litre, flow", "P040 unknown word 'litre'; did you mean 'L'?"),
+        ("800 * mL, flow", "800 * Hours, flow", "P040 unknown word 'Hours'; did you mean 'hour'?"),
+        (
+            "800 * mL, flow",
+            "800 * quux, flow",
+            "P040 unknown word 'quux'. Write the word as docs and completion spell it.",
+        ),
+        (
+            "station.transfer(medium",
+            "p.transfer(medium",
+            "P040 a Writer has no 'transfer'; write it after a TransferStation, which has it.",
+        ),
+        (
+            "volume=900 * mL, in_use",
+            "volum=900 * mL, in_use",
+            "P060 reagent 'expansion medium' has no 'volum'; did you mean 'volume'?",
+        ),
+        (
+            "volume=900 * mL, in_use=24 * hour",
+            "",
+            "P060 reagent 'expansion medium' says no volume and in_use: write volume=..., "
+            "in_use=... in it.",
+        ),
+        (
+            "station.transfer(medium, to",
+            'station.transfer("medium", to',
+            "P060 the text 'medium' stands where something declared belongs; give it by its "
+            "Python name.",
+        ),
+        (
+            "from orchestrator.recipe import Writer",
+            "import socket\nfrom orchestrator.recipe import Writer",
+            "P020 imports socket: a procedure that can reach beyond its words isn't a document. "
+            "Remove the import.",
+        ),
+    ],
+)
+def test_one_mistake_is_one_finding_that_says_what_to_do(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert [one.partition(" ")[2] for one in checked(tmp_path, old, new)] == [told]
+
+
+def test_a_file_without_a_procedure_is_told_how_one_begins(tmp_path: Path) -> None:
+    head = next(one for one in EXAMPLE.read_text().splitlines() if one.startswith("@procedure("))
+    assert checked(tmp_path, f"{head}\n", "") == [
+        "it.py:1: P050 it holds no procedure; write one: a function under @procedure(...)."
+    ]
+
+
+def test_a_step_is_named_by_its_number_and_what_it_does(tmp_path: Path) -> None:
+    found = checked(tmp_path, '"Connect", longest_hold=2 * hour', '"Connect"')
+    assert [one.split(" (")[0].partition(": ")[2] for one in found] == [
+        f"H010 step {number}" for number in (1, 2, 3)
+    ]
+    assert "Connect the leukapheresis bag to port p1" in found[1]
+    assert "connect/1" not in "".join(found)
+
+
 def test_what_is_not_connected_is_said_once(tmp_path: Path) -> None:
     whole = next(line for line in EXAMPLE.read_text().splitlines() if "connect(medium" in line)
     found = checked(tmp_path, whole + "\n", "")
