@@ -22,9 +22,19 @@ def load(path: Path) -> LoadedCell:
 
     Raises:
         FileRefusedError: There is no such file, or it can't be read.
+        CallRefusedError: It is a protocol.
         ConfigurationRefusedError: It isn't a process cell file.
     """
-    return load_cell(readable(path, what="read the process cell file"))
+    what = "read the process cell file"
+    readable(path, what=what)
+    if path.suffix == ".py":
+        raise CallRefusedError(
+            f"{what} {path}",
+            why="it is a protocol, and a cell file was asked for",
+            do_next="Name a cell file, as protocols/cells/reference.toml; "
+            "`cellwright read` prints a protocol",
+        )
+    return load_cell(path)
 
 
 def with_model(model: str, cell: Path | None, equipment: str | None) -> tuple[Path, Module]:

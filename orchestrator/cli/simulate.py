@@ -42,7 +42,7 @@ def run(
     """Run a protocol on the emulated cell, in virtual time, through the real engine.
 
     With one run a line is printed for each phase as it starts; with several, the range of
-    what came of them.
+    what came of them. Nothing is kept.
     """
     from orchestrator.process_cell.simulation import REFERENCE_CELL, simulate
 
@@ -62,7 +62,7 @@ def run(
             )
             outcomes.append(outcome)
             if timeline is not None:
-                told_outcome(outcome, Path(folder))
+                told_outcome(outcome, None)
         if runs > 1:
             tell(f"run {number + 1} of {runs}: {outcome.status}")
             if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -68,10 +69,15 @@ class Timeline:
         return f"day {since_s // SECONDS_A_DAY:>2} {at.as_datetime():%H:%M}"
 
 
-def told_outcome(outcome: Outcome, folder: Path) -> None:
-    """Print what came of a batch: identity, clocks, yields, exceptions, the record's word."""
+def told_outcome(outcome: Outcome, folder: Path | None) -> None:
+    """Print what came of a batch: identity, clocks, yields, exceptions, the record's word.
+
+    Args:
+        outcome: What came of it.
+        folder: Where its record is kept; None where it isn't.
+    """
     say()
-    say(f"Batch {outcome.batch}: {outcome.status} after {outcome.virtual_days:.1f} days")
+    say(f"Batch {outcome.batch}: {outcome.status} after {_lasted(outcome)}")
     for line in outcome.still_open:
         say(f"  open: {line}")
     say()
@@ -79,25 +85,19 @@ def told_outcome(outcome: Outcome, folder: Path) -> None:
         f"Identity checks made: {outcome.identity_checks}, "
         f"of these refused: {outcome.identity_refused}"
     )
-    say()
-    say("Clocks, used of allowed:")
     rows = [
         (f"  {name.partition('/')[2]}", _spoken(used) or "runs", _spoken(most) or "no maximum")
         for name, most, used in outcome.limits
     ]
     if rows:
+        say()
+        say("Clocks, used of allowed:")
         say(in_columns(rows))
-    say()
-    say("Yields, by the counter:")
-    for one in outcome.counts:
-        say(
-            f"  {one.at.as_datetime():%d-%b %H:%M}  {one.density} in {one.volume}: "
-            f"{one.cells.base:.3g} viable cells, viability {one.viability}"
-        )
-    fold = outcome.fold_expansion
-    if fold is not None:
-        say(f"  {fold:.1f}-fold expansion (expected 42 to 72, twelve-day runs S4 and S5)")
-    say(f"  {outcome.viable_cells_out:.3g} viable cells in the store")
+    yields = list(_yields(outcome))
+    if yields:
+        say()
+        say("Yields, by the counter:")
+        say("\n".join(yields))
     say()
     say(f"Holds: {outcome.holds}. Deviations: {len(outcome.deviations)}.")
     for text in outcome.deviations:
@@ -115,7 +115,28 @@ def told_outcome(outcome: Outcome, folder: Path) -> None:
         f"anchored to {verdict.anchored_to}"
     )
     say(f"  Merkle root {verdict.merkle_root}")
-    say(f"It ran in {outcome.wall_s:.1f} s. Everything it kept is in {folder}")
+    kept = "Nothing of it is kept." if folder is None else f"Everything it kept is in {folder}"
+    say(f"It ran in {outcome.wall_s:.1f} s. {kept}")
+
+
+def _yields(outcome: Outcome) -> Iterator[str]:
+    for one in outcome.counts:
+        yield (
+            f"  {one.at.as_datetime():%d-%b %H:%M}  {one.density} in {one.volume}: "
+            f"{one.cells.base:.3g} viable cells, viability {one.viability}"
+        )
+    fold = outcome.fold_expansion
+    if fold is not None:
+        yield f"  {fold:.1f}-fold expansion (expected 42 to 72, twelve-day runs S4 and S5)"
+    if outcome.is_stored:
+        yield f"  {outcome.viable_cells_out:.3g} viable cells in the store"
+
+
+def _lasted(outcome: Outcome) -> str:
+    """Return how long a batch took: in days, and below one day in hours and minutes."""
+    if outcome.virtual_days >= 1:
+        return f"{outcome.virtual_days:.1f} days"
+    return outcome.in_phases.in_words()
 
 
 def _spoken(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -91,14 +92,21 @@ class CellConfig(Frozen):
             ("unit", [unit.name for unit in self.units]),
             ("equipment", [str(module.equipment) for module in self.modules]),
             ("place", [str(place) for unit in self.units for place in unit.places]),
-            (
-                "port",
-                [one.address for one in self.modules if one.address not in ("emulated", "people")],
-            ),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"the {what} {twice[0]} stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _each_port_is_one_instruments(self) -> Self:
+        at: dict[str, list[str]] = {}
+        for one in self.modules:
+            if one.address not in ("emulated", "people"):
+                at.setdefault(one.address, []).append(str(one.equipment))
+        for address, names in at.items():
+            if len(names) > 1:
+                raise ValueError(f"{' and '.join(names)} have one port, {address}")
         return self
 
     @model_validator(mode="after")
@@ -284,16 +292,25 @@ def read_cell(content: bytes, *, source: str) -> LoadedCell:
     """Read a process cell from a file's bytes. Raises as ``load_cell``."""
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+    except UnicodeDecodeError as binary:
         raise ConfigurationRefusedError(
-            f"{_WHAT} {source}", why=str(broken), do_next="Correct the file at that line"
+            f"{_WHAT} {source}",
+            why="it isn't text",
+            do_next="Name a process cell file, which is TOML in UTF-8",
+        ) from binary
+    except tomllib.TOMLDecodeError as broken:
+        raise ConfigurationRefusedError(
+            f"{_WHAT} {source}", why=f"it isn't TOML: {broken}", do_next="Correct the file there"
         ) from broken
     try:
         config = CellConfig.model_validate(table)
     except ValidationError as invalid:
         raise ConfigurationRefusedError(
-            f"{_WHAT} {source}", why=_first_reason(invalid), do_next="Correct the file"
+            f"{_WHAT} {source}",
+            why=_first_reason(invalid, content.decode("utf-8")),
+            do_next="Correct the file",
         ) from invalid
+    _require_known_models(config, f"{_WHAT} {source}")
     config.require_watched_motion(f"{_WHAT} {source}")
     return LoadedCell(config=config, digest=hashlib.sha256(content).hexdigest(), source=source)
 
@@ -305,13 +322,68 @@ _MODELS: Final[dict[str, type[BaseModel]]] = {
 }
 
 
-def _first_reason(invalid: ValidationError) -> str:
-    """Return the first fault in words, with the nearest known key for an unknown one."""
+_HEADER: Final = re.compile(r"\s*(\[{1,2})\s*([\w.-]+)\s*\]")
+_KEY: Final = re.compile(r"\s*([\w-]+)\s*=")
+
+
+def _require_known_models(config: CellConfig, what: str) -> None:
+    for module in config.modules:
+        if module.model != PEOPLE:
+            try:
+                sheet_of(module.model)
+            except ConfigurationRefusedError as unknown:
+                raise ConfigurationRefusedError(
+                    what,
+                    why=f"{module.equipment}: {unknown.why}",
+                    do_next=unknown.do_next,
+                ) from unknown
+
+
+def _first_reason(invalid: ValidationError, text: str) -> str:
+    """Return the first fault in words: where it is, and what was probably meant."""
     first = invalid.errors()[0]
-    where = ".".join(str(step) for step in first["loc"])
+    loc = first["loc"]
+    where = ".".join(str(step) for step in loc)
+    line = _line_of(loc, text)
+    at = f"line {line}: {where}" if line else where
+    if first["type"] == "missing":
+        return f"{at} is missing"
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}" if where else str(first["msg"])
-    names = [step for step in first["loc"] if isinstance(step, str)]
+        told = first["msg"].removeprefix("Value error, ")
+        return f"{at}: {told}" if at else told
+    names = [step for step in loc if isinstance(step, str)]
     model = _MODELS.get(names[-2], CellConfig) if len(names) > 1 else CellConfig
-    near = difflib.get_close_matches(names[-1], list(model.model_fields), n=1, cutoff=0)
-    return f"{where}: no such key; the nearest known is {near[0]!r}"
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(names[-1], known, n=1)
+    hint = f"the nearest known is {near[0]!r}" if near else f"known are {', '.join(known)}"
+    return f"{at}: no such key; {hint}"
+
+
+def _line_of(loc: tuple[int | str, ...], text: str) -> int:
+    """Return the line on which what ``loc`` leads to stands, or its table begins; 0 if neither.
+
+    Keys are found where they begin a line, which is how cell files are written.
+    """
+    found, deepest = 0, 0
+    table: tuple[int | str, ...] = ()
+    counts: dict[tuple[int | str, ...], int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            *outer, last = header[2].split(".")
+            table = ()
+            for name in outer:
+                table += (name,)
+                if table in counts:
+                    table += (counts[table],)
+            table += (last,)
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table += (counts[table],)
+            path = table
+        elif key := _KEY.match(line):
+            path = (*table, key[1])
+        else:
+            continue
+        if len(path) > deepest and loc[: len(path)] == path:
+            found, deepest = number, len(path)
+    return found

@@ -18,7 +18,7 @@ from hw_mocks.ledger_record import ledger_of
 from hw_mocks.scenario import Arrival, Scenario, scenario_for
 from hw_mocks.world import Donor
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.state import HostState
+from orchestrator.engine.state import BatchState, HostState
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Recorded, read_events
 from orchestrator.journal.verify import Verdict, verify
@@ -111,6 +111,10 @@ class Outcome:
     viable_cells_out: float
     comparison: Comparison
     verdict: Verdict
+    in_phases: Duration
+    """From the start of the first phase to the end of the last that has ended."""
+    is_stored: bool
+    """Whether anything of the batch stands in the store, cells or not."""
     limits: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     still_open: list[str] = field(default_factory=list[str])
 
@@ -405,6 +409,13 @@ def is_over(state: HostState, batch: BatchId) -> bool:
     return bool(known.broken) or (known.status not in ("made", "running") and not owed)
 
 
+def _from_first_to_last(batch: BatchState) -> Duration:
+    ended = [phase.ended_at for phase in batch.phases.values() if phase.ended_at is not None]
+    if not ended:
+        return Duration.of_base(0)
+    return max(ended) - min(phase.started_at for phase in batch.phases.values())
+
+
 def outcome_of(
     scenario: Scenario,
     watched: Watched,
@@ -445,6 +456,8 @@ def outcome_of(
         counts=watched.counts,
         seeded=None if seeded is None else Cells.read(seeded),
         viable_cells_out=sum(cells for place, cells in found if place.startswith("dewar")),
+        in_phases=_from_first_to_last(made),
+        is_stored=any(place.startswith("dewar") for place, _ in found),
         comparison=compare(read_events(journal, EVENTS), effects, start=began),
         verdict=verify(journal, folder / "journal.pub"),
         limits=watched.limits,

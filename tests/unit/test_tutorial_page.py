@@ -38,5 +38,12 @@ def test_each_step_of_the_page_prints_what_the_page_says(
     prints(
         0, "check", "my_first.py", "--cell", str(ROOT / "protocols" / "cells" / "reference.toml")
     )
+    assert main(["simulate", "my_first.py"]) == 0
+    told = capsys.readouterr().out
+    (page,) = [text for text in PRINTED if text.startswith("Batch B-001: ")]
+    assert page in told
+    assert "Nothing of it is kept." in told
+    assert "Clocks" not in told, "it has none"
+    assert "Yields" not in told, "nothing is counted or stored"
     second.write_text(first.read_text("utf-8").replace("200 * mL", "250 * mL"), "utf-8")
     prints(1, "diff", "my_first.py", "my_second.py")

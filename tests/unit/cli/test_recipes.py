@@ -107,7 +107,60 @@ def test_a_cell_file_with_an_unknown_key_is_told_the_nearest(capsys: Out, tmp_pa
     cell.write_text('name = "none"\nemulated = true\nwdth = 3\nunits = []\n')
     called = call(capsys, "check", "--cell", cell, PROTOCOL)
     assert called.status == 2
-    assert_one_message(called, "'width'")
+    assert_one_message(called, "line 3: wdth", "'width'")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('kind = "arm"', 'kind = "arm"\ncolour = "red"', "colour: no such key; known are name, "),
+        ('equipment = "W2"\n', "", "modules.3.equipment is missing"),
+        ('model = "watson_marlow_530du"', 'model = "watson_marlow_999"', "P1: "),
+        ('model = "watson_marlow_530du"', 'model = "watson_marlow_999"', "'watson_marlow_530du'"),
+    ],
+)
+def test_a_wrong_cell_file_is_told_where_and_what_was_meant(
+    capsys: Out, tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    cell = tmp_path / "cell.toml"
+    whole = CELL.read_text("utf-8")
+    assert old in whole
+    cell.write_text(whole.replace(old, new, 1), "utf-8")
+    lines = cell.read_text("utf-8").splitlines()
+    coloured, vessel = 'colour = "red"', 'part = "vessel"'
+    for call_of in (["check", PROTOCOL, "--cell", cell], ["draw", cell]):
+        called = call(capsys, *call_of)
+        assert called.status == 2
+        assert_one_message(called, told)
+        assert "Value error" not in called.err
+        if "colour" in new:
+            assert f"line {lines.index(coloured) + 1}: units." in called.err
+        elif not new:
+            assert f"line {lines.index(vessel) - 1}: units.0." in called.err
+
+
+def test_two_instruments_on_one_port_are_named(capsys: Out, tmp_path: Path) -> None:
+    cell = tmp_path / "cell.toml"
+    port = 'address = "serial:/dev/ttyS1"'
+    cell.write_text(CELL.read_text("utf-8").replace('address = "emulated"', port, 2), "utf-8")
+    called = call(capsys, "draw", cell)
+    assert called.status == 2
+    assert_one_message(called, "P1 and V1 have one port, serial:/dev/ttyS1")
+    assert "Value error" not in called.err
+
+
+def test_what_is_no_cell_file_is_told_what_it_is(capsys: Out, tmp_path: Path) -> None:
+    binary = tmp_path / "cell.toml"
+    binary.write_bytes(b"\x7fELF\xff\xfe")
+    called = call(capsys, "draw", binary)
+    assert called.status == 2
+    assert_one_message(called, "it isn't text", "TOML")
+    assert "line" not in called.err
+    binary.write_text('name = "x"\nunits = [\n')
+    assert_one_message(call(capsys, "draw", binary), "it isn't TOML: ")
+    called = call(capsys, "draw", PROTOCOL)
+    assert called.status == 2
+    assert_one_message(called, "it is a protocol, and a cell file was asked for")
 
 
 def test_a_station_without_a_place_that_its_work_needs_is_refused(
@@ -166,7 +219,7 @@ def test_what_cannot_be_written_cannot_be_read(capsys: Out, tmp_path: Path) -> N
     assert called.out == ""
     assert_one_message(called, "line ", "cellwright check")
     near = call(capsys, "read", broken(tmp_path, "station.transfer(med", "station.tranfer(med"))
-    assert_one_message(near, "did you mean 'transfer'? Correct it")
+    assert "did you mean 'transfer'? Correct it; " in near.err
 
 
 def test_a_difference_is_told_and_is_status_1(capsys: Out, tmp_path: Path) -> None:
