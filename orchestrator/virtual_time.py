@@ -35,7 +35,7 @@ from pathlib import Path
 from types import CoroutineType, FrameType
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, final
 
-from orchestrator.kernel.errors import ConfigurationRefusedError, FailedError, RefusedError
+from orchestrator.kernel.errors import FailedError, RefusedError
 from orchestrator.kernel.identifiers import BootId
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration
@@ -62,6 +62,12 @@ class RoomLostError(FailedError):
     """The room's process ended while the daemon ran on its clock."""
 
     code = "failed.room-lost"
+
+
+class RoomRefusedError(RefusedError):
+    """A room isn't there, is taken, or can't be made where it was wanted. Nothing happened."""
+
+    code = "refused.room"
 
 
 class _JumpingSelector(selectors.EpollSelector):
@@ -701,7 +707,7 @@ class ClockAuthority:
             pace: How many times faster than real time it goes with a daemon; None to jump.
 
         Raises:
-            ConfigurationRefusedError: The socket can't be made there, or another room
+            RoomRefusedError: The socket can't be made there, or another room
                 listens there.
         """
         self._loop = loop
@@ -974,23 +980,23 @@ class ClockAuthority:
         if version != _VERSION:
             _refuse(end, f"the room speaks version {_VERSION}, the daemon {version}")
         elif self._daemon is not None or self._waiting:
-            _refuse(end, f"another daemon is joined to it{self._stalled()}")
+            _refuse(end, f"another daemon is joined to it{self._who_and_how_long()}")
         else:
             self._waiting.append(end)
             _ask_for_patience(end)
 
-    def _stalled(self) -> str:
-        """Return, in words, that the daemon has had the turn for suspiciously long, if it has."""
+    def _who_and_how_long(self) -> str:
+        """Return which process is joined, and that it has had the turn for suspiciously long."""
         daemon = self._daemon
+        end = self._waiting[0] if daemon is None else daemon.end
+        pid, _, _ = _PEER.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        named = f", process {pid}"
         if daemon is None or not daemon.runs:
-            return ""
+            return named
         had_s = time.monotonic() - daemon.runs_since_s
         if had_s < _STALLED_S:
-            return ""
-        pid, _, _ = _PEER.unpack(
-            daemon.end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        )
-        return f", process {pid}, which has had the turn for {had_s:.0f} s without a word"
+            return named
+        return f"{named}, which has had the turn for {had_s:.0f} s without a word"
 
     def _join(self, end: socket.socket) -> None:
         """Give the newcomer the room's present time, and the turn."""
@@ -1037,7 +1043,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             listener.connect(str(path))
-            raise ConfigurationRefusedError(
+            raise RoomRefusedError(
                 f"room clock at {path}",
                 why="another room listens there",
                 do_next="Stop that room, or give this one another folder",
@@ -1047,12 +1053,12 @@ def _listen(path: Path) -> socket.socket:
         listener.listen(4)
     except OSError as error:
         listener.close()
-        raise ConfigurationRefusedError(
+        raise RoomRefusedError(
             f"room clock at {path}",
             why=error.strerror or str(error),
             do_next="Give a folder that exists, is ours to write and has a short path",
         ) from error
-    except ConfigurationRefusedError:
+    except RoomRefusedError:
         listener.close()
         raise
     listener.setblocking(False)
@@ -1079,24 +1085,25 @@ def _call(path: Path, message: bytes, what: str) -> tuple[socket.socket, bytes]:
             answer = end.recv(_MESSAGE_MAX)
     except TimeoutError as silent:
         end.close()
-        raise RefusedError(
+        raise RoomRefusedError(
             what,
             why=f"the room said nothing for {_ANSWER_S:.0f} s",
             do_next="Look what the room's process does; end it and start the room again",
         ) from silent
     except OSError as error:
         end.close()
-        raise ConfigurationRefusedError(
+        absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        raise RoomRefusedError(
             what,
-            why=error.strerror or str(error),
-            do_next="Start the room first, and give its socket",
+            why="no room listens there" if absent else error.strerror or str(error),
+            do_next="Start the room first with `cellwright room`, and name its folder",
         ) from error
     except BaseException:
         end.close()
         raise
     if answer[:1] in (_REFUSED, b""):
         end.close()
-        raise RefusedError(
+        raise RoomRefusedError(
             what,
             why=answer[1:].decode() or "the room ended",
             do_next="Stop the other daemon, or start the room again",
@@ -1113,7 +1120,7 @@ class RoomClock:
         Waits while the room advances.
 
         Raises:
-            ConfigurationRefusedError: No room listens there.
+            RoomRefusedError: No room listens there.
             RefusedError: Another daemon is joined to it.
         """
         self._loop = loop
@@ -1269,7 +1276,7 @@ def run_room(
             in it; None to jump from one moment to the next.
 
     Raises:
-        ConfigurationRefusedError: The socket can't be made.
+        RoomRefusedError: The socket can't be made, or another room listens there.
     """
     loop = RoomTimeLoop(start=start, boot=boot)
     try:
@@ -1286,8 +1293,7 @@ def run_on_room_clock(
     """Run ``main`` as the daemon of the room that listens at ``socket_path``.
 
     Raises:
-        ConfigurationRefusedError: No room listens there.
-        RefusedError: Another daemon is joined to it.
+        RoomRefusedError: No room listens there, or another daemon is joined to it.
         RoomLostError: The room's process ended.
     """
     loop = RoomTimeLoop()
@@ -1305,8 +1311,8 @@ def advance_room(socket_path: Path, duration: Duration) -> Duration:
     Blocks in real time: call it from a script or a test, not from a loop.
 
     Raises:
-        ConfigurationRefusedError: No room listens there.
-        RefusedError: A daemon is joined to it, or it is advancing already.
+        RoomRefusedError: No room listens there, a daemon is joined to it, or it is
+            advancing already.
     """
     asked = _NUMBER.pack(_ADVANCE, duration.base * 1_000)
     return _time_told(socket_path, asked, f"advance the room by {duration}")
@@ -1316,7 +1322,7 @@ def room_time(socket_path: Path) -> Duration:
     """Return the time since a room began. Blocks in real time.
 
     Raises:
-        ConfigurationRefusedError: No room listens there.
+        RoomRefusedError: No room listens there.
     """
     return _time_told(socket_path, _TELL, f"ask the room at {socket_path} for its time")
 

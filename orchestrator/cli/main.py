@@ -63,6 +63,7 @@ STATUS_OF: Final[Mapping[str, int]] = {
     "refused.journal-in-use": ENVIRONMENT_FAILED,
     "refused.journal-key": ENVIRONMENT_FAILED,
     "refused.port": ENVIRONMENT_FAILED,
+    "refused.room": ENVIRONMENT_FAILED,
     "failed": ENVIRONMENT_FAILED,
     "uncertain": NO,
     "integrity": NO,

@@ -23,6 +23,7 @@ from orchestrator.process_cell.daemon import (
     running,
 )
 from orchestrator.process_cell.emulated_people import PEOPLE
+from orchestrator.process_cell.lines import refuse_unopenable
 from orchestrator.virtual_time import run_on_room_clock
 
 
@@ -39,12 +40,13 @@ def run(
 ) -> None:
     """Run the daemon of a process cell until it is stopped (Ctrl-C or SIGTERM).
 
-    Batches that run are left as they are when it stops, and go on at its next start. With
+    Batches that run are left as they are when it stops, and go on at its next start. Nothing
+    is made in DIR while the cell file, its ports or the room are seen to be wrong. With
     --json one object with cell, console and events once it serves.
     """
     loaded = load(cell)
     refuse_emulators_in_production(loaded.config)
-    folder = made_folder(data_folder(data))
+    folder = data_folder(data)
     if room is None:
         asyncio.run(_until_told(loaded, folder, SystemClock(), None, as_json=as_json))
         return
@@ -56,8 +58,10 @@ def run(
 
 
 async def _until_told(
-    cell: LoadedCell, data: Path, clock: Clock, room: Path | None, *, as_json: bool
+    cell: LoadedCell, folder: Path, clock: Clock, room: Path | None, *, as_json: bool
 ) -> None:
+    refuse_unopenable(cell.config, room=room)
+    data = made_folder(folder)  # what can be known to be wrong is, by now: else nothing is made
     fresh = not (data / "journal.sqlite").exists()
     loop = asyncio.get_running_loop()
     ends = asyncio.Event()

@@ -384,14 +384,20 @@ def _claims(batch: BatchState, recipes: Mapping[str, str]) -> dict[str, Claims]:
 
 
 def _in_words(pages: Mapping[str, Any]) -> Iterator[str]:
-    yield f"As of {pages['as_of']}. The daemon: {pages['daemon']}. {pages['events']} events."
+    yield (
+        f"As of {pages['as_of']} by this host's clock. The daemon: {pages['daemon']}. "
+        f"{pages['events']} events."
+    )
     if pages["unreadable_from"] is not None:
         yield (
             f"The journal can't be read from event {pages['unreadable_from']} on. "
             + ("This is what lies before." if pages["events"] else "Nothing lies before it.")
         )
     if pages["last_event_at"]:
-        yield f"The last was recorded at {pages['last_event_at']}."
+        yield (
+            f"The last was recorded at {pages['last_event_at']} by the daemon's clock, "
+            "in an emulated room the room's."
+        )
     for page in pages["patients"]:
         yield from _page_in_words(page)
     everybody = pages["everybody"]

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from devices.sheets.sheet import dimension_of, sheet_of
+from devices.sheets.sheet import dimension_of, models, sheet_of
 from orchestrator.kernel.errors import ConfigurationRefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import EquipmentId, PlaceId
@@ -328,15 +328,15 @@ _KEY: Final = re.compile(r"\s*([\w-]+)\s*=")
 
 def _require_known_models(config: CellConfig, what: str) -> None:
     for module in config.modules:
-        if module.model != PEOPLE:
-            try:
-                sheet_of(module.model)
-            except ConfigurationRefusedError as unknown:
-                raise ConfigurationRefusedError(
-                    what,
-                    why=f"{module.equipment}: {unknown.why}",
-                    do_next=unknown.do_next,
-                ) from unknown
+        if module.model not in (PEOPLE, *models()):
+            near = difflib.get_close_matches(module.model, models(), n=1)
+            raise ConfigurationRefusedError(
+                what,
+                why=f"{module.equipment} is a {module.model!r}, and there is no driver for one",
+                do_next=f"Write {near[0]!r} if you mean that"
+                if near
+                else "Write a model that `cellwright models` lists",
+            )
 
 
 def _first_reason(invalid: ValidationError, text: str) -> str:

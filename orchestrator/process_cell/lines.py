@@ -10,6 +10,7 @@ this machine. Bytes are all that passes: no emulator is loaded here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
@@ -17,7 +18,7 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter, ValidationError
 
 from devices.transport.serial_line import SerialSettings, open_serial
-from devices.transport.tcp import LOOPBACK, connect_tcp
+from devices.transport.tcp import LOOPBACK, connect_tcp, read_tcp_address
 from devices.transport.transport import PortRefusedError, Recorder, Transport
 from orchestrator.kernel.errors import ConfigurationRefusedError
 from orchestrator.process_cell.config import PEOPLE, CellConfig, Module
@@ -54,6 +55,28 @@ async def open_lines(
         await close_lines(opened)
         raise
     return opened
+
+
+def refuse_unopenable(config: CellConfig, *, room: Path | None) -> None:
+    """Refuse what can be seen to be wrong with the lines before any is opened.
+
+    That is the form of each address, whether cell and room fit, and whether a serial port is
+    there. Nothing is opened or made.
+
+    Raises:
+        ConfigurationRefusedError: An address isn't one, or cell and room don't fit.
+        PortRefusedError: A serial port, or a wire of the room, is absent.
+    """
+    for module in config.modules:
+        if module.model != PEOPLE:
+            line = _line(module, _address(config, module, room))
+            if isinstance(line, _Serial) and not Path(line.path).exists():
+                raise PortRefusedError(
+                    f"{module.equipment}: open {line.path}",
+                    why="no such port",
+                    do_next="Check the cable and the instrument's power, then the path in the "
+                    "cell file",
+                )
 
 
 async def close_lines(lines: Mapping[str, Transport]) -> None:
@@ -95,11 +118,25 @@ def _wire(module: Module, room: Path) -> str:
     )
 
 
-async def _open(module: Module, address: str, recorder: Recorder | None) -> Transport:
+@dataclass(frozen=True)
+class _Serial:
+    """A serial port and how it frames."""
+
+    path: str
+    settings: SerialSettings
+
+
+def _line(module: Module, address: str) -> _Serial | str:
+    """Return what an address leads to: a serial port, or the URL of a network one.
+
+    Raises:
+        ConfigurationRefusedError: It isn't an address.
+    """
     kind, _, rest = address.partition(":")
     if kind == "tcp":
         url = f"tcp://{rest.removeprefix('//')}"
-        return await connect_tcp(url, name=module.equipment, recorder=recorder)
+        read_tcp_address(url)
+        return url
     path, _, settings = rest.partition("?")
     if kind != "serial" or not path:
         raise ConfigurationRefusedError(
@@ -107,7 +144,14 @@ async def _open(module: Module, address: str, recorder: Recorder | None) -> Tran
             why=f"its address {address!r} is neither serial:PATH nor tcp:HOST:PORT",
             do_next="Correct the address in the process cell file",
         )
-    return open_serial(path, _framing(module, settings), name=module.equipment, recorder=recorder)
+    return _Serial(path, _framing(module, settings))
+
+
+async def _open(module: Module, address: str, recorder: Recorder | None) -> Transport:
+    line = _line(module, address)
+    if isinstance(line, _Serial):
+        return open_serial(line.path, line.settings, name=module.equipment, recorder=recorder)
+    return await connect_tcp(line, name=module.equipment, recorder=recorder)
 
 
 def _framing(module: Module, text: str) -> SerialSettings:

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from orchestrator.cli import user
@@ -95,7 +94,7 @@ def test_what_is_no_journal_is_status_3_and_has_no_root(
     assert (called.status, called.out) == (3, "")
     assert_one_message(called, "this is not a journal")
     file.unlink()
-    other = apsw.Connection(str(file))
+    other = opened(file)
     other.execute("CREATE TABLE notes (text)")
     other.close()
     called = call(capsys, "verify", file, "--json")
@@ -202,7 +201,7 @@ def test_status_sees_that_a_daemon_runs(capsys: Out, tmp_path: Path) -> None:
     with (folder / "journal.sqlite.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         called = call(capsys, "status", "--data", folder)
-    assert "The daemon: runs." in called.out
+    assert "by this host's clock. The daemon: runs." in called.out
     assert "In doubt" not in called.out  # the daemon awaits it
 
 

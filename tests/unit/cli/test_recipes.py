@@ -115,7 +115,7 @@ def test_a_cell_file_with_an_unknown_key_is_told_the_nearest(capsys: Out, tmp_pa
     [
         ('kind = "arm"', 'kind = "arm"\ncolour = "red"', "colour: no such key; known are name, "),
         ('equipment = "W2"\n', "", "modules.3.equipment is missing"),
-        ('model = "watson_marlow_530du"', 'model = "watson_marlow_999"', "P1: "),
+        ('model = "watson_marlow_530du"', 'model = "watson_marlow_999"', "P1 is a "),
         ('model = "watson_marlow_530du"', 'model = "watson_marlow_999"', "'watson_marlow_530du'"),
     ],
 )

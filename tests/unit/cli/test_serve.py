@@ -11,6 +11,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -100,6 +101,7 @@ def test_an_absent_port_is_one_message(tmp_path: Path) -> None:
     assert status == 3
     assert "W1" in complaint
     assert "no such port" in complaint
+    assert not data.exists()
     nobody = a_cell(tmp_path, "tcp:127.0.0.1:1")
     assert "nothing listens there" in refusal(data, nobody)[1]
 
@@ -203,8 +205,46 @@ def test_a_room_that_isnt_there_is_one_message(
 ) -> None:
     (tmp_path / "room").mkdir()
     arguments = ["serve", str(THIN), "--data", str(tmp_path / "data")]
-    assert main([*arguments, "--room", str(tmp_path / "room")]) == 2
-    assert "Start the room first" in capsys.readouterr().err
+    assert main([*arguments, "--room", str(tmp_path / "room")]) == 3
+    told = capsys.readouterr().err
+    assert "no room listens there. Start the room first" in told
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_second_room_in_one_folder_is_a_busy_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+        first.bind(str(tmp_path / "clock.sock"))
+        first.listen(1)
+        assert main(["room", str(THIN), "--data", str(tmp_path)]) == 3
+    assert "another room listens there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "emulated", "why"),
+    [
+        ("emulated", True, "there is no room for it"),
+        ("usb:1", False, "neither serial:PATH nor tcp:HOST:PORT"),
+        ("tcp:nowhere", False, "isn't of the form tcp://host:port"),
+        ("serial:/dev/none?parity=X", False, "parity"),
+    ],
+)
+def test_a_start_that_is_refused_leaves_no_folder(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    emulated: bool,
+    why: str,
+) -> None:
+    for name in [one for one in sys.modules if one.partition(".")[0] == "hw_mocks"]:
+        monkeypatch.delitem(sys.modules, name)
+    data = tmp_path / "data"
+    cell = a_cell(tmp_path, address, emulated=emulated)
+    assert main(["serve", str(cell), "--data", str(data)]) == 2
+    assert why in capsys.readouterr().err
+    assert not data.exists()
 
 
 def test_a_production_start_refuses_a_process_with_emulators(

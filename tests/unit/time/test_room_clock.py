@@ -21,9 +21,15 @@ from typing import Any
 import pytest
 
 from orchestrator import virtual_time
-from orchestrator.kernel.errors import ConfigurationRefusedError, RefusedError
+from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.quantities import Duration, hour, second
-from orchestrator.virtual_time import RoomClock, advance_room, room_time, run_on_room_clock
+from orchestrator.virtual_time import (
+    RoomClock,
+    RoomRefusedError,
+    advance_room,
+    room_time,
+    run_on_room_clock,
+)
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -152,7 +158,7 @@ def test_a_room_is_advanced_only_without_a_daemon_and_has_one_daemon(tmp_path: P
         second_one = start("hop", room.folder, 1)
         _, complaints = second_one.communicate(timeout=20)
         assert second_one.returncode != 0
-        assert "another daemon is joined" in complaints
+        assert f"another daemon is joined to it, process {process.pid}" in complaints
         process.kill()
         process.communicate()
 
@@ -168,7 +174,7 @@ def test_who_comes_while_the_daemon_keeps_the_turn_is_refused_with_its_process(
         newcomer = start("hop", room.folder, 1)
         _, complaints = newcomer.communicate(timeout=20)
         assert newcomer.returncode != 0
-        assert "another daemon is joined to it" in complaints
+        assert f"another daemon is joined to it, process {stalled.pid}" in complaints
         assert room_time(room.clock) == 0 * second
         with pytest.raises(RefusedError, match="a daemon is joined"):
             advance_room(room.clock, 1 * second)
@@ -226,7 +232,7 @@ def test_people_in_the_room_ask_the_daemon_by_its_socket_in_no_virtual_time(
 
 
 def test_no_room_is_one_clear_refusal(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationRefusedError, match="Start the room first"):
+    with pytest.raises(RoomRefusedError, match="Start the room first"):
         room_time(tmp_path / "clock")
 
 
