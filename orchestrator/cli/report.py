@@ -43,8 +43,10 @@ def run(
     if record.verification.sound:
         return 0
     problem = next(iter(record.verification.problems), "no reason given")
+    first_bad = record.verification.first_bad_seq
+    where = "" if first_bad is None else f" from event {first_bad} on, and this is what lies before"
     tell(
-        f"report {batch}: the journal isn't what was written ({problem}). "
+        f"report {batch}: the journal isn't what was written{where} ({problem}). "
         "Work on a copy, and run `cellwright verify` on it."
     )
     return 1

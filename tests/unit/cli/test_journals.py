@@ -139,7 +139,7 @@ def test_status_and_report_give_what_lies_before_the_damage(capsys: Out, tmp_pat
     called = call(capsys, "report", "B-1", "--data", folder)
     assert called.status == 1
     assert "B-1" in called.out
-    assert_one_message(called, "cellwright verify")
+    assert_one_message(called, "from event 9 on", "cellwright verify")
 
 
 @pytest.mark.parametrize("option", [[], ["--key", "none.pub"], ["--witness", "none"]])
