@@ -13,7 +13,7 @@ bytes, and every kind of hand work. That a batch without a fault is as asked is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +26,7 @@ from devices.interfaces.driver import Driver, Settled, Standing
 from devices.interfaces.fluid_transfer import PumpVolume
 from hw_mocks.emulator import Planted
 from hw_mocks.models import MODELS
+from hw_mocks.technicians import Technician
 from orchestrator.engine import outside_acts
 from orchestrator.engine.interlocks import outside_act
 from orchestrator.journal.events import AnyEvent
@@ -304,8 +305,16 @@ BY_HAND = [(work, fault) for work in WORKS for fault in work.faults]
 
 @pytest.mark.parametrize(("work", "fault"), BY_HAND, ids=str)
 def test_the_judge_names_hand_work_that_is_not_what_was_reported(
-    tmp_path: Path, work: Work, fault: Handiwork
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Work, fault: Handiwork
 ) -> None:
+    """Who verifies copies the labels; looking would find that nothing is joined."""
+
+    def copied(self: Technician, act: Mapping[str, Any]) -> list[str]:
+        things = [str(one).partition("/")[0] for one in (*act["containers"], act["kit"]) if one]
+        return [self.world.labels_on(one)[-1] for one in things]
+
+    monkeypatch.setattr(Technician, "read_off", copied)
+
     async def run() -> None:
         async with running(tmp_path) as watched:
             hands = watched.cell.world.hands
@@ -328,5 +337,22 @@ def test_the_judge_names_hand_work_that_is_not_what_was_reported(
             said = watched.judged()
             who = "U-0006" if fault is Handiwork.UNASKED else "hands"
             assert names(said) == [(HANDS[fault], who)], said.findings
+
+    run_in_virtual_time(run())
+
+
+def test_a_second_person_who_looks_finds_that_nothing_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*things: str, by: str) -> None:
+        del things, by
+
+    async def run() -> None:
+        async with running(tmp_path) as watched:
+            await watched.until(offered("weld"))
+            monkeypatch.setattr(watched.cell.world.hands, "weld", never)
+            await watched.until(lambda event: event.kind == "task_rejected")
+            await watched.until(lambda event: event.kind == "attempt_uncertain")
+            assert names(watched.judged()) == [], "nobody takes it for done"
 
     run_in_virtual_time(run())
