@@ -65,6 +65,8 @@ BOX_RUNS_S: Final[Mapping[str, float]] = {"select_magnetically": 3.5 * 3600}
 OFF_DUTY_LOOK_S: Final = 600.0
 """How late a person's shift may begin. Assumed."""
 
+GRIPPER: Final = "gripper"
+"""Where the record has what an arm holds: ``gripper/R1``."""
 GONE: Final = (OSError, IntegrityError, FailedError)
 """What a console raises when its daemon isn't there any more."""
 
@@ -661,6 +663,9 @@ class Technician:
                 if joint.kit == kit and joint.port == looked_at:
                     return self._label(joint.container)
             return None
+        at, _, arm = place.partition("/")
+        if at == GRIPPER:
+            return self._label(self.world.held_by(arm))
         stands_at = str(scan["stands_at"])
         if stands_at == place:
             return self._label(self.seen_at(place, thing))
