@@ -249,6 +249,17 @@ def test_what_was_reported_late_is_decided_before_a_restart(tmp_path: Path) -> N
     run_in_virtual_time(test())
 
 
+async def _offered_and_left(cell: EmulatedCell, engine: Engine) -> tuple[_Room, str]:
+    """Start the batch, and send people away once hand work is offered; return that task."""
+    room = _Room(cell, engine)
+    for one in cell.technicians:
+        one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+    await begin(engine)
+    task = await room.until("offered")
+    room.send_people(to_work=False)
+    return room, task
+
+
 @pytest.mark.requirement("PRC-09")
 def test_hand_work_that_was_offered_as_the_software_died_in_a_hold_is_withdrawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -256,12 +267,7 @@ def test_hand_work_that_was_offered_as_the_software_died_in_a_hold_is_withdrawn(
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
-                room = _Room(cell, engine)
-                for one in cell.technicians:
-                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
-                await begin(engine)
-                await room.until("offered")
-                room.send_people(to_work=False)
+                room, _ = await _offered_and_left(cell, engine)
                 with monkeypatch.context() as dying:
                     dying.setattr(engine.holds, "_hand_work", _nothing)
                     await room.command("hold")
@@ -330,12 +336,7 @@ def test_a_late_report_on_record_as_the_software_died_is_looked_at(
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
-                room = _Room(cell, engine)
-                for one in cell.technicians:
-                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
-                await begin(engine)
-                task = await room.until("offered")
-                room.send_people(to_work=False)
+                room, task = await _offered_and_left(cell, engine)
                 cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
                 cell.world.hands.put(BAG, "hook", by="U-0009")
                 await room.command("hold")

@@ -276,6 +276,15 @@ def test_the_alarm_of_an_instrument_in_doubt_ends_with_the_doubt(
     run_in_virtual_time(test())
 
 
+async def _both_brought(cell: EmulatedCell, engine: Engine) -> _Room:
+    """Start both batches, eight hours apart."""
+    room = _Room(cell, engine)
+    for number, batch in enumerate((FIRST, SECOND), 1):
+        await room.bring(batch, number)
+        await asyncio.sleep(8 * HOUR_S)
+    return room
+
+
 @pytest.mark.requirement("PRC-02")
 def test_a_held_batch_leaves_the_hand_scanner_to_others(tmp_path: Path) -> None:
     """The software was restarted, so each kit is scanned anew where it stands."""
@@ -283,10 +292,7 @@ def test_a_held_batch_leaves_the_hand_scanner_to_others(tmp_path: Path) -> None:
     async def test() -> None:
         async with emulated_cell(tmp_path, _cell_file(tmp_path), seed=SEED) as cell:
             async with cell.engine() as engine:
-                room = _Room(cell, engine)
-                for number, batch in enumerate((FIRST, SECOND), 1):
-                    await room.bring(batch, number)
-                    await asyncio.sleep(8 * HOUR_S)
+                room = await _both_brought(cell, engine)
                 kits = room.kits
             async with cell.engine() as engine:
                 room = _Room(cell, engine)
@@ -318,10 +324,7 @@ def test_who_waits_long_for_a_scanner_is_told_whom_it_is_kept_for(tmp_path: Path
     async def test() -> None:
         async with emulated_cell(tmp_path, _cell_file(tmp_path), seed=SEED) as cell:
             async with cell.engine() as engine:
-                room = _Room(cell, engine)
-                for number, batch in enumerate((FIRST, SECOND), 1):
-                    await room.bring(batch, number)
-                    await asyncio.sleep(8 * HOUR_S)
+                await _both_brought(cell, engine)
             async with cell.engine() as engine:
                 for one in cell.technicians:
                     one.is_on_duty = lambda _: False
