@@ -167,10 +167,13 @@ def journal_of(data: Path, *, from_seq: int = 1) -> Iterator[Recorded[AnyEvent]]
 def wait_for_the_end(data: Path, process: subprocess.Popen[str]) -> bool:
     """Return whether the batch has ended; else the daemon has."""
     deadline_s = time.monotonic() + WAIT_S
+    read_to = 0
     while time.monotonic() < deadline_s:
         is_over = process.poll() is not None
-        if any(isinstance(one.event, BatchEnded) for one in journal_of(data)):
-            return True
+        for one in journal_of(data, from_seq=read_to + 1):
+            read_to = one.seq
+            if isinstance(one.event, BatchEnded):
+                return True
         if is_over:
             return False
         time.sleep(0.05)
