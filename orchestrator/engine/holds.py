@@ -8,7 +8,7 @@ answer to a doubt takes away that doubt alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -110,7 +110,7 @@ class Holds:
         await self._unit_arrived(batch, control)
         if self.state_of(batch, control.path) in _AT_REST and not control.reasons:
             # the answer to its doubt was the last that the record has
-            await self._restart(batch, control, "what it was held for is decided")
+            await self._restart(batch, [control], "what it was held for is decided")
 
     async def complete(self, batch: BatchId, control: UnitControl) -> None:
         """Record that a unit procedure has done all it had to."""
@@ -124,7 +124,9 @@ class Holds:
         if control.ends or reason in control.reasons:
             return
         control.wait(why, reason)
-        await self._trigger(batch, control, "hold", why, None, reason)
+        await self._core.record(batch, *self._moved(batch, control, "hold", why, None, reason))
+        control.ring()
+        await self._unit_arrived(batch, control)
 
     def leave(self, batch: str, why: str) -> None:
         """Have all of a batch come to rest and be left: it stands still."""
@@ -190,8 +192,8 @@ class Holds:
             trigger: What is commanded.
             why: The person's reason.
             by: Who commands it.
-            answer: Recorded with the last events that carry it out, so that a part of it, cut
-                off by a death, is carried out when it is given again.
+            answer: Recorded with the events that carry it out. All are on record in the same
+                moment or none is, whatever one of them comes to meanwhile or dies.
 
         Raises:
             RefusedError: There is nothing of that name that runs. Nothing happened.
@@ -217,32 +219,18 @@ class Holds:
                 refused.append(one)
         if not legal:
             raise refused[0]
-        for control in legal:
-            last = answer if control is legal[-1] else None
-            await self.command(batch, control, trigger, why, by, last)
-
-    async def command(
-        self,
-        batch: BatchId,
-        control: UnitControl,
-        trigger: str,
-        why: str,
-        by: UserId,
-        answer: CommandAnswered | None = None,
-    ) -> None:
-        """Carry out a person's command on a unit procedure.
-
-        Raises:
-            IllegalTransitionError: It may not do that now. Nothing happened.
-        """
-        self._require_legal(batch, control, trigger)
         if trigger in ("restart", "resume"):
-            await self._restart(batch, control, why, trigger, by, answer)
+            await self._restart(batch, legal, why, trigger, by, answer)
             return
-        control.wait(why, BY_PERSON)
-        await self._trigger(batch, control, trigger, why, by, BY_PERSON, answer)
-        if trigger in ("stop", "abort"):
-            control.stop(why)
+        for control in legal:
+            control.wait(why, BY_PERSON)
+        moved = [self._moved(batch, one, trigger, why, by, BY_PERSON) for one in legal]
+        await self._core.record(batch, *(event for one in moved for event in one), answer=answer)
+        for control in legal:
+            control.ring()
+            await self._unit_arrived(batch, control)
+            if trigger in _TO_AN_END:
+                control.stop(why)
 
     async def record_held(
         self,
@@ -315,7 +303,7 @@ class Holds:
                 partial(self._restart_once_held, batch, control, why), f"restart {control.path}"
             )
             return
-        await self._restart(batch, control, why)
+        await self._restart(batch, [control], why)
 
     def _is_decided(self, reason: str) -> bool:
         """Return whether a reason is a late report of which two people said what it means."""
@@ -328,24 +316,33 @@ class Holds:
             "news", lambda: self.state_of(batch, control.path) is not PhaseState.HOLDING
         )
         if set(control.reasons) == {_DECIDED} and not control.ends:
-            await self._restart(batch, control, why)
+            await self._restart(batch, [control], why)
         else:
             control.clear((_DECIDED,))
 
     async def _restart(
         self,
         batch: BatchId,
-        control: UnitControl,
+        controls: Sequence[UnitControl],
         why: str,
         trigger: str = "restart",
         by: UserId | None = None,
         answer: CommandAnswered | None = None,
     ) -> None:
-        reasons = tuple(control.reasons)
-        if (self.state_of(batch, control.path), trigger) in LEADS_TO:
-            await self._trigger(batch, control, trigger, why, by, answer=answer)
-        control.clear(reasons)
-        await self._unit_arrived(batch, control)
+        had = [(control, tuple(control.reasons)) for control in controls]
+        moved = [
+            event
+            for control in controls
+            if (self.state_of(batch, control.path), trigger) in LEADS_TO
+            for event in self._moved(batch, control, trigger, why, by, "")
+        ]
+        if moved:
+            await self._core.record(batch, *moved, answer=answer)
+        for control, reasons in had:
+            control.ring()
+            await self._unit_arrived(batch, control)
+            control.clear(reasons)
+            await self._unit_arrived(batch, control)
 
     def _require_legal(self, batch: BatchId, control: UnitControl, trigger: str) -> None:
         what = f"{trigger} {control.path} of batch {batch}"
@@ -371,21 +368,6 @@ class Holds:
         if trigger == "hold" and state in _AT_REST and BY_PERSON not in control.reasons:
             return  # held for another reason: a person's hold outlasts it
         PhaseLife(state).apply(trigger)
-
-    async def _trigger(
-        self,
-        batch: BatchId,
-        control: UnitControl,
-        trigger: str,
-        why: str,
-        by: UserId | None,
-        reason: str = "",
-        answer: CommandAnswered | None = None,
-    ) -> None:
-        events = self._moved(batch, control, trigger, why, by, reason)
-        await self._core.record(batch, *events, answer=answer)
-        control.ring()
-        await self._unit_arrived(batch, control)
 
     def _moved(
         self,

@@ -244,3 +244,53 @@ def test_that_a_branch_broke_is_said_while_its_sibling_is_at_work(
             assert not state.attempts
 
     run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02")
+@pytest.mark.parametrize("command", ["hold", "restart"])
+def test_what_is_commanded_of_all_is_on_record_of_all_in_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """One of three comes to its end as the first one comes to rest: the third is held too."""
+    three = recipe_of(
+        Together(
+            slug="t",
+            unit_procedures=tuple(procedure(one, operation("x", ASKED)) for one in "abc"),
+        )
+    )
+    monkeypatch.setattr(thin, "thin_recipe", three)
+    paths = [f"t/{one}" for one in "abc"]
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: False
+            await begin(engine)
+            await asyncio.sleep(5)
+            if command == "restart":
+                await cell.give("day-1", "hold", batch=BATCH, why="it drips")
+                await asyncio.sleep(5)
+            report, ended = engine.holds._report, list[str]()  # pyright: ignore[reportPrivateUsage]
+
+            async def first_has_come(batch: Any, path: str, trigger: str, why: str = "") -> None:
+                await report(batch, path, trigger, why)
+                if not ended and path == "t/a":
+                    ended.append(path)
+                    await report(batch, "t/b", "completed")
+
+            monkeypatch.setattr(engine.holds, "_report", first_has_come)
+            await cell.give("supervisor", command, batch=BATCH, why="it drips")
+            await asyncio.sleep(5)
+            assert ended
+            now = [engine.holds.state_of(BATCH, one) for one in ("t/a", "t/c")]
+            assert now == [PhaseState.HELD if command == "hold" else PhaseState.RUNNING] * 2
+            events = [one.event for one in engine.core.journal.events()]
+            last = max(n for n, one in enumerate(events) if one.kind == "command_answered")
+            answered: Any = events[last]
+            assert answered.command == command
+            moved = events[last - answered.events : last]
+            assert [
+                one.path for one in moved if one.kind == "state_changed" and one.path in paths
+            ] == paths
+
+    run_in_virtual_time(test())
