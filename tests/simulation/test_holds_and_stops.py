@@ -20,11 +20,11 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import TaskState
 from orchestrator.engine.words import PhaseRun
-from orchestrator.journal.events import AnyEvent, RecipeSubmitted
+from orchestrator.journal.events import AnyEvent, ContainerQuarantined, RecipeSubmitted
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.acts import CannotTell
 from orchestrator.kernel.errors import FailedError, RefusedError
-from orchestrator.kernel.identifiers import BatchId, PhasePath, UserId
+from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath, UserId
 from orchestrator.kernel.quantities import hour, mL, second
 from orchestrator.kernel.tasks import Choice
 from orchestrator.phases.confirm import Confirm
@@ -672,5 +672,35 @@ def test_a_branch_that_breaks_is_said_at_once_and_its_siblings_hand_work_ends(
                 assert engine.core.state.batches[BATCH].status == "complete"
                 joined = [one for one in cell.world.ledger if one.kind == "joined"]
                 assert sum(1 for one in joined if BAG in one.things) == 1
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("IDC-13")
+def test_nothing_is_pumped_into_a_kit_that_came_into_quarantine(tmp_path: Path) -> None:
+    """It was proven as the phase began, its valves are open, and its label turns up elsewhere."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, cell.engine() as engine:
+            torn = ContainerQuarantined(container=ContainerId(KIT), why="found elsewhere")
+            told: list[int] = []
+
+            def look(recorded: Recorded[AnyEvent]) -> None:
+                event = recorded.event
+                if not told and event.kind == "attempt_settled" and "03-transfer" in event.command:
+                    told.append(recorded.seq)
+                    engine.core.tasks.create_task(engine.core.record_for_host(torn))
+
+            engine.core.listeners.append(look)
+            await begin(engine)
+            refused = engine.core.bells.until("news", lambda: bool(_kinds(engine, "act_refused")))
+            await asyncio.wait_for(refused, LONG_S)
+            (one,) = _kinds(engine, "act_refused")
+            assert one.refusals == (
+                f"{KIT}, of which {KIT}/vessel is part, is in quarantine: found elsewhere",
+            )
+            await asyncio.sleep(3600)
+            assert _state(engine, "move") is PhaseState.HELD
+            assert _vessel_mL(cell) == 0
 
     run_in_virtual_time(test())

@@ -12,8 +12,9 @@ from orchestrator.kernel.identifiers import ContainerId
 def identity(permit: Permit) -> str | None:
     """Refuse unless every touched container of a patient has an unbroken proof.
 
-    A kit's proof covers the containers that are part of it. Reagents and tubes need none
-    while they are nobody's; once a patient's cells are in them they do.
+    A kit's proof covers the containers that are part of it, and so does its quarantine.
+    Reagents and tubes need none while they are nobody's; once a patient's cells are in them
+    they do.
     """
     register: FoldedRegister | None = None
     for name in permit.act.touches():
@@ -26,9 +27,12 @@ def identity(permit: Permit) -> str | None:
             return f"{name} belongs to another patient"
         if container.quarantined:
             return f"{name} is in quarantine: {container.quarantined}"
+        covered_by = container.kit if container.what == "kit" and container.kit else name
+        tray = permit.state.containers.get(covered_by)
+        if tray is not None and tray.quarantined:
+            return f"{covered_by}, of which {name} is part, is in quarantine: {tray.quarantined}"
         if container.what in SHARED and not container.coi:
             continue
-        covered_by = container.kit if container.what == "kit" and container.kit else name
         proof = next((one for one in permit.proven if one.container in (name, covered_by)), None)
         if proof is None:
             return f"{name} was not proven to be this patient's"
