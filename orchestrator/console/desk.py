@@ -82,7 +82,7 @@ class Desk:
             "report_task": reporting.report,
             "verify_task": verifying.verify,
             "reject_task": rejecting.reject,
-            "answer_task": reporting.report,
+            "answer_task": reporting.answer,
             "reconcile": reconciling.reconcile,
             "clear_line": clearing.clear,
             "carry_away": clearing.carry_away,

@@ -23,6 +23,12 @@ class Deviations:
         """Open a deviation of a batch, or of one of its limits that runs."""
         batch = BatchId(str(arguments["batch"]))
         limit = str(arguments.get("limit", ""))
+        if batch not in self._core.state.batches:
+            raise RefusedError(
+                f"open a deviation of batch {batch}",
+                why="there is no such batch",
+                do_next="Look at the batches",
+            )
         running = self._core.state.limits.get(limit)
         if limit and (running is None or running.batch != batch):
             raise RefusedError(

@@ -47,6 +47,21 @@ class Reporting:
             TaskTakenBack(task=name, by=user, why=why), answer=arguments["answer"]
         )
 
+    async def answer(self, user: UserId, arguments: dict[str, Any]) -> int:
+        """Record what a person answers to a question, or that they decline.
+
+        Quality may answer, and hasn't done hand work: that is reported by who may report it.
+        """
+        named = TaskId(str(arguments["task"]))
+        known = self._core.state.tasks.get(named)
+        if known is not None and known.work == "do":
+            raise RefusedError(
+                f"answer task {named}",
+                why="it is hand work",
+                do_next="Have who did it report it (`report_task`)",
+            )
+        return await self.report(user, arguments)
+
     async def report(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Record what a person did or answers, or that they decline."""
         named = TaskId(str(arguments["task"]))

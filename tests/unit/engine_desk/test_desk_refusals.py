@@ -74,6 +74,8 @@ def test_a_command_on_nothing_is_refused(tmp_path: Path) -> None:
         for batch, part in (("B-9", ""), (str(BATCH), "mvoe")):
             with pytest.raises(RefusedError):
                 await cell.give("supervisor", "hold", batch=batch, unit_procedure=part, why="x")
+        with pytest.raises(RefusedError, match="no such batch"):
+            await cell.give("supervisor", "open_deviation", batch="B-9", text="it was late")
 
     tried(tmp_path, attempt)
 

@@ -30,7 +30,7 @@ from orchestrator.journal.events import (
     TaskWithdrawn,
 )
 from orchestrator.kernel.acts import OnInterruption, Quieten
-from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
+from orchestrator.kernel.errors import IdentityRefusedError, NotAuthorisedError, RefusedError
 from orchestrator.kernel.identifiers import (
     CommandId,
     ContainerId,
@@ -182,6 +182,25 @@ def test_a_question_is_answered_by_its_entries_alone_and_by_all(tmp_path: Path) 
                 await cell.give(FIRST, "answer_task", task=str(TASK), **arguments)
         assert engine.core.state.seq == before
         await cell.give(FIRST, "answer_task", task=str(TASK), values={"confluence": "80 %"})
+
+    tried(tmp_path, attempt)
+
+
+@pytest.mark.requirement("SIG-10")
+@pytest.mark.parametrize("choice", ["", "not done"])
+def test_hand_work_is_reported_by_who_may_report_it(tmp_path: Path, choice: str) -> None:
+    """Quality answers questions; who decides on material didn't make it."""
+
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        await engine.core.record_for_host(_offered("weld", "weld"))
+        said = {"task": str(TASK), "values": {} if choice else {"weld": "sound"}, "choice": choice}
+        with pytest.raises(NotAuthorisedError):
+            await cell.give("quality", "report_task", **said)
+        for login in ("quality", FIRST):
+            with pytest.raises(RefusedError, match="it is hand work"):
+                await cell.give(login, "answer_task", **said)
+        assert engine.core.state.tasks[TASK].status == "offered"
 
     tried(tmp_path, attempt)
 
