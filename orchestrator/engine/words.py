@@ -265,15 +265,15 @@ class PhaseRun:
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}{DOUBT}")
+        await self._engine.holds.hold(  # unless it stands; a death may have come before it
+            self.batch,
+            self.control,
+            f"{act.in_words()} is in doubt: {why}",
+            f"doubt {attempt.command}",
+        )
+        if not self.control.stops:
+            await self._engine.holds.arrived(self.batch, self.path)
         if task not in self._core.state.tasks:
-            await self._engine.holds.hold(
-                self.batch,
-                self.control,
-                f"{act.in_words()} is in doubt: {why}",
-                f"doubt {attempt.command}",
-            )
-            if not self.control.stops:
-                await self._engine.holds.arrived(self.batch, self.path)
             await self._core.record(
                 self.batch,
                 doubt_offered(self.batch, self.path, attempt, act, why, now=self._core.clock.utc()),

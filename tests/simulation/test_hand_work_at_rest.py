@@ -383,6 +383,20 @@ async def _offered_anew(folder: Path) -> AsyncGenerator[tuple[_Room, str, str]]:
         yield room, old, await room.until("offered")
 
 
+async def _at_the_second_offer(cell: EmulatedCell, engine: Engine) -> tuple[_Room, str, str]:
+    """Return the room as ``_offered_anew``, in a cell that outlasts its engine."""
+    room = _Room(cell, engine)
+    for one in cell.technicians:
+        one.is_on_duty = lambda _: not _hand_work(engine, "offered")
+    await begin(engine)
+    old = await room.until("offered")
+    room.send_people(to_work=False)
+    await room.command("hold")
+    await asyncio.sleep(5)
+    await room.command("restart")
+    return room, old, await room.until("offered")
+
+
 async def _decide(room: _Room, task: str, verdict: str) -> None:
     for login in ("day-1", "day-2"):
         await room.cell.give(login, "reconcile", task=f"{task}/late", verdict=verdict)
@@ -468,6 +482,42 @@ def test_a_late_report_of_what_the_other_let_be_is_the_one_that_counts(tmp_path:
     run_in_virtual_time(test())
 
 
+@pytest.mark.requirement("PRC-09")
+def test_what_a_late_report_put_in_doubt_is_held_after_the_software_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died as two people's word was on disk, and before what that puts in doubt was held."""
+
+    async def dies(_: object) -> None:
+        """Do nothing more."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                room, old, new = await _at_the_second_offer(cell, engine)
+                await cell.give("day-2", "take_task", task=new)
+                cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+                cell.world.hands.put(BAG, "hook", by="U-0009")
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+                await cell.give("day-2", "report_task", task=new, choice="not done")
+                await cell.give("supervisor", "verify_task", task=new)
+                await asyncio.sleep(5)
+                with monkeypatch.context() as dying:
+                    dying.setattr(engine, "late_report_decided", dies)
+                    await _decide(room, old, "same")
+                    assert not engine.core.state.batches[BATCH].procedures["move"].reasons
+            async with cell.engine() as engine:
+                room = _Room(cell, engine)
+                await asyncio.sleep(60)
+                assert _state(engine) is PhaseState.HELD
+                with pytest.raises(RefusedError, match="doubt"):
+                    await room.command("restart")
+                room.send_people(to_work=True)
+                await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
 @pytest.mark.requirement("PRC-09", "IDC-13")
 def test_what_was_done_twice_goes_into_quarantine(tmp_path: Path) -> None:
     async def test() -> None:
@@ -498,16 +548,7 @@ def test_a_late_report_holds_after_the_software_died(
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
-                room = _Room(cell, engine)
-                for one in cell.technicians:
-                    one.is_on_duty = lambda _: not _hand_work(engine, "offered")
-                await begin(engine)
-                old = await room.until("offered")
-                room.send_people(to_work=False)
-                await room.command("hold")
-                await asyncio.sleep(5)
-                await room.command("restart")
-                new = await room.until("offered")
+                room, old, new = await _at_the_second_offer(cell, engine)
                 cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
                 cell.world.hands.put(BAG, "hook", by="U-0009")
                 await cell.give("day-2", "report_task", task=new, **WELDED)
