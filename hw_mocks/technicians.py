@@ -355,12 +355,24 @@ class Technician:
         return bool(told)
 
     def _standing_at(self, task: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return what really stands at the places that a line's clearance names."""
+        """Return what really stands at the places that a line's clearance names.
+
+        That is also what an arm really holds from whose gripper something is to be taken.
+        """
+        grippers = {str(one["place"]) for one in task["left"]}
+        held = [
+            (self.world.held_by(place.removeprefix(f"{GRIPPER}/")), place)
+            for place in sorted(grippers)
+            if place.startswith(f"{GRIPPER}/")
+        ]
         return [
-            (thing, place)
-            for place in task["ask"]["resources"]
-            if place in self.world.places
-            for thing in self.world.things_at(place)
+            *((thing, place) for thing, place in held if thing is not None),
+            *(
+                (thing, place)
+                for place in task["ask"]["resources"]
+                if place in self.world.places
+                for thing in self.world.things_at(place)
+            ),
         ]
 
     async def _sign_if_clear(self, task: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from orchestrator.console.office import Office
 from orchestrator.engine.clearing import OUT_OF_THE_CELL, TO_QUARANTINE, left_at
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.leases import cleared, stands_for
+from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.register import FoldedRegister
 from orchestrator.engine.state import ContainerState, HostState, TaskState
 from orchestrator.journal.events import (
@@ -53,7 +54,7 @@ class Clearing:
                 why="nobody signs for this unit: it is free once nothing is left there",
                 do_next="Carry away what is left, and say where to (`carry_away`)",
             )
-        refuse_what_is_left(self._core.state, name, task)
+        refuse_what_is_left(self._engine, name, task)
         refuse_anothers_unit(self._core.state, name, task)
         released, changed = cleared(task), task.changed
         if task.status != "reported":
@@ -72,7 +73,7 @@ class Clearing:
         first = Signed.model_validate(task.signature)
         second = await self._office.sign(user, arguments, released, "verified")
         require_unchanged(self._core.state, name, changed)
-        refuse_what_is_left(self._core.state, name, task)  # the password took a while
+        refuse_what_is_left(self._engine, name, task)  # the password took a while
         refuse_anothers_unit(self._core.state, name, task)
         return await self._core.record(
             task.batch,
@@ -153,7 +154,7 @@ def left(engine: Engine, name: str, task: TaskState) -> list[dict[str, Any]]:
             "needed": engine.needs.is_needed(one.container),
             "joined": _joined(state.containers[one.container]),
         }
-        for one in left_at(state, task.ask["resources"])
+        for one in left_at(state, engine.core.cell.config, task.ask["resources"])
     ]
 
 
@@ -166,17 +167,17 @@ def waits_for_its_batch(engine: Engine, name: str, task: TaskState) -> bool:
         return False
     return all(
         engine.needs.is_needed(one.container)
-        for one in left_at(engine.core.state, task.ask["resources"])
+        for one in left_at(engine.core.state, engine.core.cell.config, task.ask["resources"])
     )
 
 
-def refuse_what_is_left(state: HostState, name: TaskId, task: TaskState) -> None:
+def refuse_what_is_left(engine: Engine, name: TaskId, task: TaskState) -> None:
     """Refuse to sign that a line is clear while the record has something there.
 
     Raises:
         RefusedError: It names each thing, and where it stands. Nothing was signed.
     """
-    here = left_at(state, task.ask["resources"])
+    here = left_at(engine.core.state, engine.core.cell.config, task.ask["resources"])
     if here:
         raise RefusedError(
             f"clear {name}",
@@ -269,8 +270,8 @@ def _joined(known: ContainerState) -> str:
 def _why_not(engine: Engine, name: str, known: ContainerState, to: str) -> str:
     """Return what stands against carrying a thing to a place; empty if nothing does."""
     state = engine.core.state
-    if known.place.startswith("gripper/"):
-        return f"{known.place.removeprefix('gripper/')} has it in its gripper"
+    if known.place.startswith(f"{GRIPPER}/") and engine.needs.is_needed(name):
+        return f"{known.place.removeprefix(f'{GRIPPER}/')} has it in its gripper, and goes on"
     for batch, path, number in state.attempts.values():
         if name in str(state.batches[batch].phases[path].words[number].asked):
             return f"batch {batch} is working with it"

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.materials import DISCARDED
+from orchestrator.engine.materials import DISCARDED, GRIPPER
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import BatchState, HostState
+from orchestrator.process_cell.config import CellConfig
 from orchestrator.recipe.model import Recipe
 
 TO_QUALITY: Final = "quality control"
@@ -39,9 +40,10 @@ class Left:
         return f"{self.container} at {self.place}"
 
 
-def left_at(state: HostState, places: Collection[str]) -> tuple[Left, ...]:
-    """Return what the record has at ``places``, whosever it is."""
-    wanted = set(places)
+def left_at(state: HostState, cell: CellConfig, leased: Collection[str]) -> tuple[Left, ...]:
+    """Return what the record has at places, or in grippers of units, that are ``leased``."""
+    units = (one for one in cell.units if one.name in leased)
+    wanted = {*leased, *(f"{GRIPPER}/{one.equipment}" for unit in units for one in unit.modules)}
     return tuple(
         Left(name, known.place) for name, known in state.containers.items() if known.place in wanted
     )

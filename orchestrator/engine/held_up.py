@@ -126,11 +126,18 @@ class HeldUp:
                     )
                     if user is None:
                         continue
+                    owner = self._core.state.batches.get(user.batch)
+                    decide = f"Decide on batch {user.batch}"
+                    if owner is not None and owner.status not in ("made", "running"):
+                        decide = (
+                            f"Take it out by hand and say where you carried it (`carry_away`), "
+                            f"have a supervisor look at {equipment}"
+                        )
                     found[f"held up {name}/{path} by {user.batch} on {equipment}"] = _HeldUp(
                         BatchId(user.batch) if user.batch else None,
                         cause=f"batch {user.batch} has {equipment} in use: {user.left}",
                         consequence=f"{path} of batch {name} is held: it wants {equipment}",
-                        action=f"Decide on batch {user.batch}, then restart {path} of batch {name}",
+                        action=f"{decide}, then restart {path} of batch {name}",
                     )
         return found
 

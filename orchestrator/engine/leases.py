@@ -206,9 +206,9 @@ class Leases:
 
         That is all that is stored where nobody clears, and else what its batch still needs.
         """
-        here = left_at(self._core.state, tuple(held))
+        here = left_at(self._core.state, self._core.cell.config, tuple(held))
         if rule == NO_RULE:
-            return bool(here)
+            return any(not one.place.startswith(f"{GRIPPER}/") for one in here)
         return any(self._needs.is_needed(one.container) for one in here)
 
     def _emptied(self) -> tuple[str, str, str, list[str]] | None:
@@ -217,7 +217,7 @@ class Leases:
         kept: dict[tuple[str, str, str, str], list[str]] = {}
         for name, lease in state.leases.items():
             rule, unit = self._rule(name)
-            if rule == TWO_PEOPLE or name in self._granting:
+            if name in self._granting or rule == TWO_PEOPLE or self._is_signed_for(lease, unit):
                 continue
             task = _clearance_of(lease.batch, lease.path, unit)
             if rule == NO_RULE and state.batches[lease.batch].status not in ("made", "running"):
@@ -235,10 +235,16 @@ class Leases:
         """Return what ends everything that a batch owns or waits for.
 
         It may have ended anywhere: where the record has something of it left at a unit, two
-        people clear that before anybody else gets it; what is stored where nobody clears stays.
+        people clear that before anybody else gets it; what is stored where nobody clears stays,
+        but nothing is stored in a gripper.
         """
         left = self._with_something_of(batch)
-        to_clear = {unit.name for unit in left if unit.clearance != NO_RULE}
+        places = {one.place for one in self._core.state.containers.values() if one.batch == batch}
+        to_clear = {
+            unit.name
+            for unit in left
+            if unit.clearance != NO_RULE or not places.isdisjoint(_grippers(unit))
+        }
         return self._ended_within(batch, "", to_clear)
 
     def of_stopped(
@@ -263,7 +269,7 @@ class Leases:
             unit
             for unit in self._core.cell.config.units
             if not places.isdisjoint((*unit.places, *unit.named_places.values()))
-            or not places.isdisjoint(f"{GRIPPER}/{one.equipment}" for one in unit.modules)
+            or not places.isdisjoint(_grippers(unit))
         ]
 
     def _ended_within(
@@ -293,7 +299,8 @@ class Leases:
     ) -> TaskOffered:
         is_signed = rule == TWO_PEOPLE
         within = CLEAR_WITHIN if is_signed else CARRY_WITHIN
-        here = ", ".join(str(one) for one in left_at(self._core.state, held))
+        left = left_at(self._core.state, self._core.cell.config, held)
+        here = ", ".join(str(one) for one in left)
         question = Question(
             kind=TaskKind.DECIDE,
             text=f"Take everything of batch {batch} away from {', '.join(held)}, and say of each "
@@ -379,6 +386,10 @@ class Leases:
         if waiter.least_time_left is None:
             return (1, since, name)
         return (0, waiter.least_time_left.micros, name)
+
+
+def _grippers(unit: Unit) -> tuple[str, ...]:
+    return tuple(f"{GRIPPER}/{one.equipment}" for one in unit.modules)
 
 
 def _ends_by_itself(task: TaskState) -> bool:

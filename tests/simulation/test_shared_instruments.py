@@ -26,6 +26,7 @@ from orchestrator.engine.interlocks import in_doubt
 from orchestrator.engine.phase_state import PhaseState
 from orchestrator.engine.state import AlarmState
 from orchestrator.kernel.acts import CannotTell
+from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId
 from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
 from orchestrator.process_cell.simulation import REFERENCE_CELL, put_on_file
@@ -201,6 +202,72 @@ def test_an_arm_that_holds_a_held_batchs_bag_is_refused_to_others_with_an_alarm(
             assert room.alarm(f"{SECOND}/{OUT}", FIRST, "R1") is None
             await room.assert_both_end()
             assert room.place(SECOND) == "rotor"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-02", "IDC-07")
+@pytest.mark.parametrize("arm", ["for an operation", "nobody's"])
+def test_what_a_stopped_batch_left_in_a_gripper_is_taken_out_of_it(
+    tmp_path: Path, arm: str
+) -> None:
+    """Two people clear an arm that the batch had; of one that is nobody's the alarm says how."""
+    cell_file = REFERENCE_CELL if arm == "for an operation" else _cell_file(tmp_path)
+
+    async def test() -> None:
+        async with emulated_cell(tmp_path, cell_file, seed=SEED) as cell, cell.engine() as engine:
+            room, state = _Room(cell, engine), engine.core.state
+            await room.bring(FIRST, 1)
+            await asyncio.sleep(8 * HOUR_S)
+            await room.bring(SECOND, 2)
+            kit = room.kits[FIRST]
+            await room.until(lambda _: state.containers[kit].place == "gripper/R1")
+            with pytest.raises(RefusedError, match="in its gripper, and goes on"):
+                await cell.give("supervisor", "carry_away", label=f"L-{kit}", to="waste bin")
+            await cell.give("supervisor", "stop", batch=FIRST, why="not today")
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: False
+            if arm == "for an operation":
+                await asyncio.sleep(600)
+                await _cleared_by_two(room, kit)
+            else:
+                await room.until(lambda one: one.kind == "act_refused" and one.batch == SECOND)
+                await asyncio.sleep(60)
+                alarm = room.alarm(f"{SECOND}/{OUT}", FIRST, "R1")
+                assert alarm is not None
+                assert alarm.action.startswith("Take it out by hand")
+                await cell.give("supervisor", "carry_away", label=f"L-{kit}", to="waste bin")
+                cell.world.hands.carry_out(kit, "waste bin", by="U-0005")
+                await asyncio.sleep(1)
+                assert room.alarm(f"{SECOND}/{OUT}", FIRST, "R1") is None
+            for one in cell.technicians:
+                one.is_on_duty = lambda _: True
+            if arm == "for an operation":  # the gripper shows that it is empty
+                await room.until(lambda one: one.kind == "act_refused" and one.batch == SECOND)
+            await asyncio.sleep(60)
+            await cell.give("supervisor", "look_at_equipment", equipment="R1")
+            await room.command("restart", SECOND, OUT)
+            await asyncio.wait_for(engine.ended(SECOND), LONG_S)
+            assert state.batches[SECOND].status == "complete"
+            assert room.place(SECOND) == "rotor"
+            assert room.place(FIRST) == "waste bin"
+            began = cell.technicians[0].room_began
+            effects = [LedgerEffect(**one) for one in ledger_of(cell.world)]
+            judged = compare(engine.core.journal.events(), effects, start=began)
+            assert (judged.repeated_acts, judged.lost_acts) == (0, 0), judged
+            assert not judged.unexplained
+
+    async def _cleared_by_two(room: _Room, kit: str) -> None:
+        engine, task = room.engine, f"{FIRST}/{OUT}/carry-out/arm/clear"
+        assert engine.core.state.batches[FIRST].status == "stopped"
+        assert engine.core.state.leases["arm"].batch == FIRST
+        assert room.place(FIRST) == "gripper:R1"
+        with pytest.raises(RefusedError, match=f"{kit} at gripper/R1"):
+            await room.cell.give("supervisor", "clear_line", task=task)
+        for one in room.cell.technicians:
+            one.is_on_duty = lambda _: True
+        await room.until(lambda one: one.kind == "task_verified" and one.task == task)
+        assert room.place(FIRST) == "waste bin"
 
     run_in_virtual_time(test())
 
