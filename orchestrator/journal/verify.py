@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 PROBLEMS_MAX: Final = 20  # told one by one; the rest are counted
 
+PAGE_BYTES_MOST: Final = 65_536
+"""SQLite's largest page; the first one has the text of all tables."""
+
+APPLICATION_ID_AT: Final = 68
+"""SQLite, "Database File Format", 1.3."""
+
 _DAMAGE: Final = (apsw.Error, UnicodeError, ValueError, TypeError, OverflowError, MemoryError)
 
 
@@ -109,12 +115,24 @@ def _verdict(
             finally:
                 connection.close()
     except apsw.NotADBError:
-        found.no_journal(f"{path}: it is no SQLite database")
+        told = f"{path}: it is no SQLite database"
+        if _was_a_journal(path):
+            found.add(None, f"{told} any more: its head was written over")
+        else:
+            found.no_journal(told)
     except apsw.CantOpenError as error:
         found.add(None, f"{path}: it can't be opened ({error}); copy it to a folder of your own")
     except (*_DAMAGE, OSError) as error:
         found.add(None, f"{path}: it can't be read ({error})")
     return found.verdict()
+
+
+def _was_a_journal(path: Path) -> bool:
+    """Return whether the first page of a file has a journal's mark or table."""
+    with path.open("rb") as file:
+        page = file.read(PAGE_BYTES_MOST)
+    mark = APPLICATION_ID.to_bytes(4, "big")
+    return page[APPLICATION_ID_AT:].startswith(mark) or EVENTS_TABLE.encode() in page
 
 
 class _Found:
@@ -201,7 +219,7 @@ class _Verification:
         tables = self._connection.execute("SELECT sql FROM sqlite_schema ORDER BY rowid").fetchall()
         if header[0] != APPLICATION_ID and not tables:
             self._found.no_journal(f"{self._path}: it is a database without anything in it")
-        elif header[0] != APPLICATION_ID:
+        elif header[0] != APPLICATION_ID and (EVENTS_TABLE,) not in tables:
             self._found.no_journal(
                 f"{self._path}: a database of another program, no journal of format {FORMAT}"
             )

@@ -53,6 +53,22 @@ def test_an_edited_journal_is_status_1_and_located(capsys: Out, tmp_path: Path) 
     assert_one_message(called, "from event 4 on")
 
 
+@pytest.mark.requirement("REC-03")
+@pytest.mark.parametrize("at", [0, 60, 68], ids=["SQLite's name", "the format", "the mark"])
+def test_a_journal_whose_head_was_written_over_is_status_1(
+    capsys: Out, tmp_path: Path, at: int
+) -> None:
+    """It still is one: its tables or its mark say so."""
+    journal = a_data_folder(tmp_path) / "journal.sqlite"
+    with journal.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(4))
+    called = call(capsys, "verify", journal, "--json")
+    assert called.status == 1
+    assert called.objects[0]["sound"] is False
+    assert_one_message(called, "it isn't what was written")
+
+
 def test_a_journal_behind_its_checkpoint_is_status_1(capsys: Out, tmp_path: Path) -> None:
     journal = a_data_folder(tmp_path) / "journal.sqlite"
     connection = opened(journal)
