@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +58,12 @@ def folded_by(version: str) -> str:
 
 
 def _form() -> str:
-    schema = json.dumps(_STATE.json_schema(mode="serialization"), sort_keys=True)
+    return _form_of(_STATE)
+
+
+@cache
+def _form_of(states: TypeAdapter[HostState]) -> str:
+    schema = json.dumps(states.json_schema(mode="serialization"), sort_keys=True)
     return digest(schema.encode())[:_FORM_CHARACTERS]
 
 
