@@ -55,6 +55,8 @@ class Identifier(str):
 
     @classmethod
     def _validated(cls, value: object) -> Self:
+        if type(value) is cls:
+            return value
         if not isinstance(value, str):
             raise ValueError(f"{value!r} isn't a {cls.__name__}; one looks like {cls.example!r}")
         try:
