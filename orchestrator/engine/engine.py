@@ -158,6 +158,8 @@ class Engine:
         self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
         self.watches = Watches(self.core, self._traces, self.recognition)
+        self._recipes: dict[str, Recipe] = {}
+        """By digest, the recipes that were read from the journal since the start."""
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._beside: set[asyncio.Task[None]] = set()
         self._admissions: dict[str, asyncio.Task[None]] = {}
@@ -388,6 +390,12 @@ class Engine:
 
     def recipe_by_digest(self, digest: str) -> Recipe:
         """Return a recipe on file, from its verbatim bytes."""
+        known = self._recipes.get(digest)
+        if known is None:
+            known = self._recipes[digest] = self._recipe_on_file(digest)
+        return known
+
+    def _recipe_on_file(self, digest: str) -> Recipe:
         submitted = self.core.state.recipes[digest].submitted_seq
         event = next(self.core.journal.events(submitted)).event
         if not isinstance(event, RecipeSubmitted):
