@@ -107,11 +107,12 @@ class SeverableConsole:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._severed = asyncio.Event()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def sever(self) -> None:
         """Let the daemon be gone."""
-        self._severed.set()
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     async def view(self, name: str, *, newer_than: int = -1, **arguments: str) -> Mapping[str, Any]:
         """Return a view, or end as gone."""
@@ -127,15 +128,13 @@ class SeverableConsole:
 
     async def _unless_gone(self, asked: Coroutine[Any, Any, T]) -> T:
         answer = asyncio.ensure_future(asked)
-        gone = asyncio.ensure_future(self._severed.wait())
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if self._severed.is_set():
+            await asyncio.wait({answer, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+            if self._gone.done():
                 raise ConnectionResetError("the daemon is gone")
             return answer.result()
         finally:
             answer.cancel()
-            gone.cancel()
 
 
 class EmulatedCell:
