@@ -9,7 +9,9 @@ file of its group, to which the desk's table leads. Follows design sections 7 an
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -45,6 +47,9 @@ from orchestrator.people.sessions import (
     token_sha256,
 )
 from orchestrator.people.users import RFC_9106_LOW_MEMORY, HashingCost, Present
+
+PASSWORD: Final = "password"
+"""The argument of which nothing is kept."""
 
 
 class Desk:
@@ -133,7 +138,11 @@ class Desk:
         if request in self._state.answered:
             return _as_answered(self._state.answered[request], command)
         answer = CommandAnswered(
-            command=command.name, by=user, session=session, request=command.request
+            command=command.name,
+            by=user,
+            session=session,
+            request=command.request,
+            arguments=_digest_of(command.arguments),
         )
         person = self._state.people[user]
         require(command.name, person.roles, who=person.printed_name)
@@ -146,6 +155,7 @@ class Desk:
                 else "it rests on a view that this daemon has never shown",
                 do_next="Look again, and decide on what is shown now",
             )
+        self._refuse_forgotten(command)
         carry = self._commands.get(command.name)
         if carry is None:
             raise RefusedError(
@@ -170,6 +180,22 @@ class Desk:
         if request not in self._state.answered:  # it had nothing to change
             await self._core.record_for_host(answer=answer)
         return _as_answered(self._state.answered[request], command)
+
+    def _refuse_forgotten(self, command: Command) -> None:
+        """Refuse a command that may be one whose answer isn't remembered any more.
+
+        A hold or a pause that is given once more does no harm, so it is taken on any view.
+
+        Raises:
+            RefusedError: It rests on a view from before then. Nothing happened now.
+        """
+        if command.seen < self._state.forgotten and command.name not in SAFE_ON_AN_OLD_VIEW:
+            raise RefusedError(
+                command.name.replace("_", " "),
+                why="it rests on so old a view that it may have been carried out since, and its "
+                "answer be forgotten",
+                do_next="Look again; give it anew, under a new request, if it is missing",
+            )
 
     @property
     def _state(self) -> HostState:
@@ -214,7 +240,8 @@ def _as_answered(answer: AnsweredState, command: Command) -> Given:
     """Return what a request was answered, or raise it if that was a refusal.
 
     Raises:
-        RefusedError: So it was answered, or it was the request of another command.
+        RefusedError: So it was answered, or it was the request of another command, or of the
+            same with other arguments.
     """
     if answer.command not in ("", command.name):
         raise RefusedError(
@@ -222,9 +249,21 @@ def _as_answered(answer: AnsweredState, command: Command) -> Given:
             why=f"its request was that of the command {answer.command}",
             do_next="Give each command a request of its own",
         )
+    if answer.arguments not in ("", _digest_of(command.arguments)):
+        raise RefusedError(
+            command.name.replace("_", " "),
+            why="its request was that of the same command with other arguments, and was answered",
+            do_next="Look what was done by it; give this one under a request of its own",
+        )
     if answer.refused:
         raise error_from_record(answer.refused)
     return Given(seq=answer.seq)
+
+
+def _digest_of(arguments: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a command's arguments; of a password nothing is kept."""
+    told = {name: one for name, one in arguments.items() if name != PASSWORD}
+    return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _what_is_wrong(error: Exception) -> str:

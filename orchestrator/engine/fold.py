@@ -51,7 +51,10 @@ from orchestrator.people.sessions import request_of, why_over
 from orchestrator.people.users import after_refusal
 
 REQUESTS_KEPT_MOST: Final = 10_000
-"""So many answered requests are remembered, to answer a repeated one as the first time."""
+"""So many answered requests are remembered, to answer a repeated one as the first time.
+
+What rests on a view from before the newest that was forgotten may be one of those.
+"""
 
 
 _AT_REST: Final = frozenset({"held", "paused", "stopped", "aborted"})
@@ -100,7 +103,8 @@ def _note_request(state: HostState, recorded: Recorded[Any]) -> None:
 def _note_answer(state: HostState, request: str, answer: AnsweredState) -> None:
     state.answered[request] = answer
     if len(state.answered) > REQUESTS_KEPT_MOST:
-        del state.answered[next(iter(state.answered))]
+        oldest = state.answered.pop(next(iter(state.answered)))
+        state.forgotten = max(state.forgotten, oldest.seq)
 
 
 def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
@@ -157,7 +161,8 @@ def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed
 
 
 def _command_answered(state: HostState, at: Recorded[Any], event: ev.CommandAnswered) -> None:
-    answer = AnsweredState(at.seq - event.events, event.command, event.refused)
+    seq = at.seq - event.events
+    answer = AnsweredState(seq, event.command, event.arguments, event.refused)
     _note_answer(state, request_of(event.by, event.request), answer)
     session = state.sessions.get(event.session)
     if session is not None:

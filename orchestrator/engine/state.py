@@ -288,6 +288,8 @@ class AnsweredState:
     seq: int
     command: str = ""
     """Empty in journals that don't say which one it was."""
+    arguments: str = ""
+    """The SHA-256 of what it was given with; empty in journals that don't say it."""
     refused: Texts = field(default_factory=dict)
 
 
@@ -347,5 +349,8 @@ class HostState:
     """Open attempts: command to (batch, path, word)."""
     answered: dict[str, AnsweredState] = field(default_factory=dict)
     """People's requests that were answered, by person and request, the newest last."""
+    forgotten: int = 0
+    """The newest answer that isn't among them any more: a view before it tells nothing of what
+    was asked on it."""
     unfolded: dict[int, str] = field(default_factory=dict)
     """Events that don't fit the state they met: what they changed isn't known here."""

@@ -182,6 +182,10 @@ class CommandAnswered(Frozen):
     by: UserId
     session: str = Field(description="The SHA-256 of its token")
     request: str
+    arguments: str = Field(
+        default="",
+        description="The SHA-256 of its arguments but a password; empty in older journals",
+    )
     events: int = Field(default=0, description="How many events just before it carry it out")
     refused: Texts = Field(default={}, description="The refusal it ended with, if it did")
 

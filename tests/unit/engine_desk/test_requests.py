@@ -179,3 +179,85 @@ def test_a_request_is_of_one_command(tmp_path: Path) -> None:
             assert engine.core.state.seq == before
 
     run_in_virtual_time(run())
+
+
+def test_a_request_is_of_one_command_with_its_arguments(tmp_path: Path) -> None:
+    """Else a person would take what they wrote last for recorded, and the first is."""
+    name = "open_deviation"
+
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell:
+            async with cell.engine() as engine:
+                command = await made_ready(cell, engine, name, READY[name][0])
+                first = await cell.desk.give(command)
+            async with cell.engine() as engine:
+                before = engine.core.state.seq
+                other = {**command.arguments, "text": "the bag leaks"}
+                with pytest.raises(RefusedError, match="with other arguments"):
+                    await cell.desk.give(command.model_copy(update={"arguments": other}))
+                assert await cell.desk.give(command) == first
+                assert engine.core.state.seq == before
+                assert len(engine.core.state.deviations) == 1
+
+    run_in_virtual_time(run())
+
+
+def test_nothing_of_a_password_is_kept(tmp_path: Path) -> None:
+    """Its hash would let who has the journal try passwords at leisure."""
+    name, kept = "add_person", set[str]()
+
+    async def run(folder: Path, password: str) -> None:
+        async with people_at(folder, name) as cell, cell.engine() as engine:
+            command = await made_ready(cell, engine, name, READY[name][0])
+            arguments = {**command.arguments, "password": password}
+            await cell.desk.give(command.model_copy(update={"arguments": arguments}))
+            (answered,) = (
+                one.event
+                for one in engine.core.journal.events()
+                if isinstance(one.event, CommandAnswered)
+            )
+            kept.add(answered.arguments)
+
+    for number, password in enumerate(("marble kettle orchid tram", "violet anchor pepper sled")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run_in_virtual_time(run(folder, password))
+    assert len(kept) == 1
+
+
+def test_a_request_whose_answer_is_forgotten_is_not_carried_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand others came since; a hold is taken once more, since it does no harm."""
+    monkeypatch.setattr("orchestrator.engine.fold.REQUESTS_KEPT_MOST", 3)
+    name = "open_deviation"
+
+    async def run() -> None:
+        async with people_at(tmp_path, name) as cell:
+            async with cell.engine() as engine:
+                state = engine.core.state
+                command = await made_ready(cell, engine, name, READY[name][0])
+                first = await cell.desk.give(command)
+                for _ in range(2):
+                    await cell.give("day-1", name, batch=str(BATCH), text="others")
+                assert await cell.desk.give(command) == first, "it is remembered"
+                await cell.give("day-1", name, batch=str(BATCH), text="one more")
+                assert len(state.answered) == 3
+            async with cell.engine() as engine:
+                before, opened = engine.core.state.seq, len(engine.core.state.deviations)
+                with pytest.raises(RefusedError, match="its answer be forgotten"):
+                    await cell.desk.give(command)
+                assert (engine.core.state.seq, len(engine.core.state.deviations)) == (
+                    before,
+                    opened,
+                )
+                await engine.start_batch(BATCH, person("supervisor").user)
+                await engine.core.sleep(1 * second)
+                held = command.model_copy(
+                    update={"name": "hold", "seen": -1, "request": "r-2",
+                            "arguments": {"batch": str(BATCH), "why": "to try"}}
+                )  # fmt: skip
+                assert (await cell.desk.give(held)).seq > before
+                await cell.give("day-1", name, batch=str(BATCH), text="on what is shown now")
+
+    run_in_virtual_time(run())
