@@ -538,7 +538,8 @@ class _Answering:
         elif asked.take_back:
             self._give_on_task("take_back_task", name, why=asked.take_back)
         elif asked.decline:
-            self._give_on_task("report_task", name, declined=asked.decline)
+            command = "report_task" if task["work"] == "do" else "answer_task"
+            self._give_on_task(command, name, declined=asked.decline)
         elif asked.done or asked.label:
             self._report(task)
         elif asked.choose or asked.enter:

@@ -207,6 +207,21 @@ def test_the_words_of_a_report_stand_with_the_option(
     assert '--enter "leak=none|found"' in call(capsys, "answer", "connect#5").out
 
 
+@pytest.mark.parametrize(
+    ("work", "command"),
+    [("do", "report_task"), ("enter", "answer_task"), ("decide", "answer_task")],
+)
+def test_a_question_is_declined_by_who_may_answer_it(
+    console: _Console, capsys: pytest.CaptureFixture[str], work: str, command: str
+) -> None:
+    """Quality answers questions, and reports no hand work."""
+    console.task = {**DOUBT, "work": work, "task": "B-1/receive#1.1", "ask": {}}
+    console.listed(NOW)
+    assert call(capsys, "answer", "receive#1.1", "--decline", "too dark").status == 0
+    (given,) = console.given
+    assert (given["command"], given["declined"]) == (command, "too dark")
+
+
 def test_an_opened_deviation_is_named(
     console: _Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
