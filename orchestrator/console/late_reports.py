@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 
+from orchestrator.console.reports import of_the_same_work
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.state import TaskState
 from orchestrator.engine.words import DECIDE_WITHIN
@@ -22,9 +23,10 @@ from orchestrator.journal.events import (
     LateReportDecided,
     TaskOffered,
 )
-from orchestrator.kernel.errors import RefusedError
+from orchestrator.kernel.errors import RefusedError, SamePersonError
 from orchestrator.kernel.identifiers import BatchId, ContainerId, PhasePath, TaskId, UserId
 from orchestrator.kernel.tasks import LATE, Choice, Question, TaskKind
+from orchestrator.people.roles import may
 
 VERDICTS: Final[Mapping[str, str]] = {
     "same": "it was done once: the report is of what stands on record, or of what nobody else did",
@@ -98,6 +100,29 @@ def refuse_second_report(state_task: TaskState | None, task: TaskId) -> None:
         )
 
 
+def refuse_reporter(engine: Engine, task: TaskId, by: UserId) -> None:
+    """Refuse who reported the work, late or not, to decide between their report and another's.
+
+    Raises:
+        SamePersonError: They reported it; who may decide is named. Nothing happened.
+    """
+    state = engine.core.state
+    reporters = {state.tasks[one].reported_by for one in of_the_same_work(state, task)} - {""}
+    if by not in reporters:
+        return
+    others = [
+        one.printed_name
+        for name, one in state.people.items()
+        if name not in reporters and may(one.roles, "reconcile")
+    ]
+    raise SamePersonError(
+        f"reconcile {task}{LATE}",
+        why=f"{state.people[by].printed_name} reported this work, and the two who say what the "
+        "reports mean reported neither",
+        do_next=f"Ask two of {', '.join(others)}",
+    )
+
+
 def decided(engine: Engine, task: TaskId, verdict: str) -> LateReportDecided:
     """Return the record that both people sign.
 
@@ -111,15 +136,16 @@ def decided(engine: Engine, task: TaskId, verdict: str) -> LateReportDecided:
             why=f"the verdict must be one of {', '.join(VERDICTS)}",
             do_next="Look at the material, and say what was done",
         )
-    newest = engine.core.state.tasks[engine.board.newest(task)]
+    state = engine.core.state
+    newest = state.tasks[engine.board.newest(task)]
     if newest.status == "taken":
         raise RefusedError(
             what,
             why="somebody has the same work in hand, and hasn't said yet whether it was done",
-            do_next=f"Have {newest.taken_by} report it first",
+            do_next=f"Have {state.people[newest.taken_by].printed_name} report it first",
         )
     return LateReportDecided(
-        batch=BatchId(engine.core.state.tasks[task].batch),
+        batch=BatchId(state.tasks[task].batch),
         task=task,
         verdict=cast("Literal['same', 'twice', 'mistaken']", verdict),
         signatures=(),

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, cast
 
 from devices.interfaces.hands import HandAct
 from orchestrator.console.equipment import Equipment
-from orchestrator.console.late_reports import decided, what_follows
+from orchestrator.console.late_reports import decided, refuse_reporter, what_follows
 from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
 from orchestrator.console.office import Office
 from orchestrator.console.reports import LABEL, values_of, values_owed
@@ -144,10 +144,12 @@ class Reconciling:
     ) -> int:
         """Say what a late report means: one person looks and states it, another confirms it."""
         late = TaskId(name.removesuffix(LATE))
+        refuse_reporter(self._engine, late, user)
         event, changed = decided(self._engine, late, str(arguments.get("verdict"))), task.changed
         if task.status != "reported":
             signature = await self._office.sign(user, arguments, event, "performed")
             require_unchanged(self._core.state, name, changed)
+            refuse_reporter(self._engine, late, user)
             decided(self._engine, late, event.verdict)  # the same work may be in hand by now
             return await self._core.record_for_host(
                 TaskReported(task=name, by=user, choice=event.verdict, signature=signature),
@@ -162,6 +164,7 @@ class Reconciling:
         )
         second = await self._office.sign(user, arguments, event, "verified")
         require_unchanged(self._core.state, name, changed)
+        refuse_reporter(self._engine, late, user)  # they may have reported it by now
         decided(self._engine, late, event.verdict)
         if event.verdict != task.choice:
             await self._reopen(name, user, arguments)

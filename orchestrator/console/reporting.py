@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.console.late_reports import late_report, refuse_second_report
+from orchestrator.console.late_reports import late_report, refuse_reporter, refuse_second_report
 from orchestrator.console.named_tasks import refuse_what_two_sign, task_named
 from orchestrator.console.office import Office
 from orchestrator.console.reports import refuse_report, values_of
@@ -29,6 +29,8 @@ class Reporting:
     async def take(self, user: UserId, arguments: dict[str, Any]) -> int:
         """Give a person a task that is offered."""
         name, _ = task_named(self._core.state, arguments, "offered")
+        if name.endswith(LATE):
+            refuse_reporter(self._engine, TaskId(name.removesuffix(LATE)), user)
         return await self._core.record_for_host(
             TaskTaken(task=name, by=user), answer=arguments["answer"]
         )
@@ -67,7 +69,9 @@ class Reporting:
         named = TaskId(str(arguments["task"]))
         against = self._engine.board.stands_against(named)
         is_said_done = arguments.get("choice", "") != NOT_DONE and not arguments.get("declined")
-        if against is not None and is_said_done:
+        if not is_said_done:
+            self._refuse_if_withdrawn(named)
+        elif against is not None:
             return await self._report_late(named, against, user, arguments)
         name, task = self._reportable(arguments)
         is_late = task.status == "withdrawn"
@@ -88,12 +92,6 @@ class Reporting:
         choice = str(arguments.get("choice", ""))
         declined = str(arguments.get("declined", ""))
         refuse_report(self._core.state, name, values, choice=choice, declined=declined)
-        if is_late and (declined or choice == NOT_DONE):
-            raise RefusedError(
-                f"report task {name}",
-                why="it was withdrawn",
-                do_next="Do nothing: nobody asks for it any more",
-            )
         reported = TaskReported(task=name, by=user, values=values, choice=choice, declined=declined)
         if declined and task.work != "do" and task.batch:
             return await self._engine.holds.record_held(  # declined work holds itself
@@ -108,6 +106,19 @@ class Reporting:
         if is_late:
             await self._engine.reported_late(name)
         return seq
+
+    def _refuse_if_withdrawn(self, name: TaskId) -> None:
+        """Refuse a person's word that hand work wasn't done which nobody asks them for any more.
+
+        It says nothing of the newest offer of the same work, which may be somebody else's.
+        """
+        known = self._core.state.tasks.get(name)
+        if known is not None and known.work == "do" and known.status == "withdrawn":
+            raise RefusedError(
+                f"report task {name}",
+                why="it was withdrawn",
+                do_next="Do nothing: nobody asks for it any more",
+            )
 
     def _reportable(self, arguments: dict[str, Any]) -> tuple[TaskId, TaskState]:
         """Return the task that a report is for: of the newest attempt, if it is hand work.

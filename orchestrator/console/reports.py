@@ -62,12 +62,13 @@ def refuse_report(
         _refuse_names(what, values, asked=(WHY,))
     elif task.work == "do":
         asked = cast("list[str]", task.ask.get("report", []))
-        values_owed(state, what, task.ask, asked, values, own=_of_the_same_work(state, name))
+        own = [one for one in of_the_same_work(state, name) if not state.tasks[one].rejected]
+        values_owed(state, what, task.ask, asked, values, own=own)
     else:
         _refuse_answer(what, task, values, choice)
 
 
-def _of_the_same_work(state: HostState, name: str) -> list[str]:
+def of_the_same_work(state: HostState, name: str) -> list[str]:
     """Return the tasks of all attempts at the same hand work: ``<act>.<number of attempt>``."""
     act = name.rpartition(".")[0]
     return [
@@ -147,7 +148,8 @@ def label_taken_by(state: HostState, label: str, *, own: Collection[str] = ()) -
     """Return the container that has a label; empty if it is free.
 
     A label stays taken when another is stuck beside it, and is taken as soon as a person
-    reports it, before anybody verifies that. ``own`` names tasks that don't count.
+    reports it, before anybody verifies that; it stays so when that report is rejected: another
+    attempt is made with the next label. ``own`` names tasks that don't count.
     """
     return state.labels.get(label) or next(_reported_of(state, label, own), "")
 

@@ -13,6 +13,7 @@ from chain_of_identity.gate import IdentityGate
 from devices.interfaces.hands import AT
 from orchestrator.console.named_tasks import refuse_what_two_sign, require_unchanged, task_named
 from orchestrator.console.office import Office
+from orchestrator.console.reports import of_the_same_work
 from orchestrator.console.second_looks import compare, refuse_no_look, things_to_read
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm
 from orchestrator.engine.register import FoldedRegister
@@ -20,6 +21,7 @@ from orchestrator.engine.state import TaskState
 from orchestrator.journal.events import IdentityRefused, TaskVerified
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CoiId, PhasePath, PlaceId, TaskId, UserId
+from orchestrator.kernel.tasks import LATE
 from orchestrator.people.roles import require_second_person
 
 
@@ -58,7 +60,7 @@ class Verifying:
         )
 
     def _require_other_hands(self, name: TaskId, task: TaskState, user: UserId) -> None:
-        performers = {task.reported_by} if task.reported_by else self._performers(task)
+        performers = self._reporters(name, task) if task.reported_by else self._performers(task)
         for performer in sorted(performers):
             require_second_person(
                 f"verify task {name}",
@@ -67,6 +69,16 @@ class Verifying:
                 verifier_roles=self._core.state.people[user].roles,
                 called=self._core.state.people[user].printed_name,
             )
+
+    def _reporters(self, name: TaskId, task: TaskState) -> set[str]:
+        """Return who reported hand work, and who said late that they did the same."""
+        tasks = self._core.state.tasks
+        late = {
+            tasks[one].reported_by
+            for one in of_the_same_work(self._core.state, name)
+            if task.work == "do" and f"{one}{LATE}" in tasks
+        }
+        return {task.reported_by, *late}
 
     def _performers(self, task: TaskState) -> set[str]:
         """Return everyone who had a hand in the task's phase, or answered what it asked."""

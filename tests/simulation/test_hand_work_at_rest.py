@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from orchestrator.kernel.errors import RefusedError, SamePersonError
 from orchestrator.kernel.identifiers import TaskId, UserId
 from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.process_cell.emulated_people import person
 from orchestrator.records.batch_record import batch_record
 from orchestrator.records.comparison import LedgerEffect, compare
 from orchestrator.virtual_time import run_in_virtual_time
@@ -397,8 +399,17 @@ async def _at_the_second_offer(cell: EmulatedCell, engine: Engine) -> tuple[_Roo
     return room, old, await room.until("offered")
 
 
+def _who_decide(room: _Room) -> tuple[str, str]:
+    """Return two who reported no weld."""
+    tasks = room.engine.core.state.tasks
+    reporters = {one.reported_by for one in tasks.values() if one.ask.get("work") == "weld"}
+    bench = ("supervisor", "on-call", "day-2", "day-1")
+    first, second, *_ = (one for one in bench if person(one).user not in reporters)
+    return first, second
+
+
 async def _decide(room: _Room, task: str, verdict: str) -> None:
-    for login in ("day-1", "day-2"):
+    for login in _who_decide(room):
         await room.cell.give(login, "reconcile", task=f"{task}/late", verdict=verdict)
 
 
@@ -435,9 +446,11 @@ def test_what_a_person_says_they_did_is_on_record_whatever_the_screen_says(
             with pytest.raises(RefusedError, match="reported after its withdrawal before"):
                 await cell.give("day-1", "report_task", task=old, **WELDED)
             if stands == "taken":
-                with pytest.raises(RefusedError, match="in hand"):
-                    await cell.give("day-1", "reconcile", task=f"{old}/late", verdict="same")
+                with pytest.raises(RefusedError, match="in hand") as refused:
+                    await cell.give("supervisor", "reconcile", task=f"{old}/late", verdict="same")
+                assert "Have Devi Ashe report it first" in str(refused.value)
                 await cell.give("day-2", "report_task", task=new, **WELDED)
+            await cell.give("supervisor", "reconcile", task=f"{old}/late", verdict="same")
             room.send_people(to_work=True)
             await asyncio.sleep(SOON_S)
             (decided,) = _recorded(engine, LateReportDecided)
@@ -518,6 +531,91 @@ def test_what_a_late_report_put_in_doubt_is_held_after_the_software_died(
     run_in_virtual_time(test())
 
 
+@pytest.mark.requirement("SIG-12")
+@pytest.mark.parametrize("stands", ["reported", "let be", "over"])
+def test_who_reported_the_work_does_not_decide_between_the_reports(
+    tmp_path: Path, stands: str
+) -> None:
+    """One says that they made the weld, another that they made it or let it be."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, engine = room.cell, room.engine
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            said: dict[str, Any] = {"choice": "not done"} if stands == "let be" else WELDED
+            await cell.give("day-2", "take_task", task=new)
+            if stands == "let be":
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+            await cell.give("day-2", "report_task", task=new, **said)
+            if stands == "over":
+                read = [f"L-{BAG}", f"L-{KIT}"]
+                await cell.give("supervisor", "verify_task", task=new, read=read)
+                room.send_people(to_work=True)
+                await asyncio.wait_for(_until_over(engine, new), LONG_S)
+                room.send_people(to_work=False)
+            if stands != "let be":
+                await cell.give("day-1", "report_task", task=old, **WELDED)
+            await asyncio.sleep(5)
+            before, late = engine.core.state.seq, f"{old}/late"
+            for login in ("day-1", "day-2"):
+                for command in ({"name": "take_task"}, {"name": "reconcile", "verdict": "same"}):
+                    with pytest.raises(SamePersonError) as refused:
+                        await cell.give(login, task=late, **command)
+                    assert "Ask two of Sam Pryce, Nico Hale" in str(refused.value)
+            assert engine.core.state.seq == before
+            await cell.give("supervisor", "reconcile", task=late, verdict="same")
+            for login in ("day-1", "day-2"):
+                with pytest.raises(SamePersonError):
+                    await cell.give(login, "reconcile", task=late, verdict="same")
+            await cell.give("on-call", "reconcile", task=late, verdict="same")
+            (decided,) = _recorded(engine, LateReportDecided)
+            assert isinstance(decided, LateReportDecided)
+            assert [one.printed_name for one in decided.signatures] == ["Sam Pryce", "Nico Hale"]
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("SIG-12")
+def test_who_reports_work_late_does_not_verify_what_the_other_reported(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, tasks = room.cell, room.engine.core.state.tasks
+            cell.world.hands.weld(BAG, KIT, "p1", by="U-0009")
+            cell.world.hands.put(BAG, "hook", by="U-0009")
+            await cell.give("day-2", "report_task", task=new, **WELDED)
+            await cell.give("day-1", "report_task", task=old, **WELDED)
+            read = [f"L-{BAG}", f"L-{KIT}"]
+            with pytest.raises(SamePersonError):
+                await cell.give("day-1", "verify_task", task=new, read=read)
+            assert tasks[new].status == "reported"
+            await cell.give("on-call", "verify_task", task=new, read=read)
+            assert tasks[new].status == "done"
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize("said", [{"choice": "not done"}, {"declined": "I let it be"}])
+def test_what_was_withdrawn_is_not_let_be_for_who_was_offered_it_anew(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    """A screen that is behind still shows the first offer; nobody speaks for the second."""
+
+    async def test() -> None:
+        async with _offered_anew(tmp_path) as (room, old, new):
+            cell, state = room.cell, room.engine.core.state
+            before = state.seq
+            with pytest.raises(RefusedError, match="it was withdrawn"):
+                await cell.give("day-1", "report_task", task=old, **said)
+            assert state.seq == before
+            assert (state.tasks[new].status, state.tasks[new].reported_by) == ("offered", "")
+            room.send_people(to_work=True)
+            await room.assert_it_ends_with_one_weld()
+
+    run_in_virtual_time(test())
+
+
 @pytest.mark.requirement("PRC-09", "IDC-13")
 def test_what_was_done_twice_goes_into_quarantine(tmp_path: Path) -> None:
     async def test() -> None:
@@ -525,9 +623,9 @@ def test_what_was_done_twice_goes_into_quarantine(tmp_path: Path) -> None:
             cell, engine = room.cell, room.engine
             await cell.give("day-2", "report_task", task=new, **WELDED)
             await cell.give("day-1", "report_task", task=old, **WELDED)
-            await cell.give("day-1", "reconcile", task=f"{old}/late", verdict="twice")
+            await cell.give("on-call", "reconcile", task=f"{old}/late", verdict="twice")
             with pytest.raises(RefusedError, match="stated something else"):
-                await cell.give("day-2", "reconcile", task=f"{old}/late", verdict="same")
+                await cell.give("supervisor", "reconcile", task=f"{old}/late", verdict="same")
             await _decide(room, old, "twice")
             record = batch_record(engine.core.journal.path, BATCH)
             (told,) = record.reconciliations
@@ -569,6 +667,7 @@ def test_a_late_report_holds_after_the_software_died(
                 assert not engine.core.state.alarms[f"late report {old}"].cleared
                 with pytest.raises(RefusedError, match="late report"):
                     await room.command("restart")
+                await cell.give("supervisor", "reconcile", task=f"{old}/late", verdict="same")
                 room.send_people(to_work=True)
                 await room.assert_it_ends_with_one_weld()
                 assert engine.core.state.alarms[f"late report {old}"].cleared

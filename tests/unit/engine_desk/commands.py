@@ -22,6 +22,7 @@ from orchestrator.journal.events import (
     TaskOffered,
     TaskReported,
     TaskTaken,
+    TaskWithdrawn,
 )
 from orchestrator.kernel.desks import Command
 from orchestrator.kernel.identifiers import BatchId, CoiId, ContainerId, PhasePath, TaskId
@@ -126,6 +127,42 @@ def lease() -> LeaseGranted:
     )
 
 
+WELD = TaskId("B-1/move/once/02-connect#1.1")
+"""Hand work of a phase that is over, withdrawn before anybody took it."""
+
+
+def _withdrawn() -> tuple[AnyEvent, ...]:
+    path = PhasePath("move/once/02-connect")
+    asked = task("do", task=WELD, batch=BATCH, path=path, ask={"report": [], "containers": []})
+    return (asked, TaskWithdrawn(task=WELD, why="held"))
+
+
+async def reported_late(cell: EmulatedCell, engine: Engine) -> Asked:
+    """Somebody says that they made it; nothing of it goes on until two people decide."""
+    login, arguments = await running("pause")(cell, engine)
+    await engine.core.record(BATCH, *_withdrawn())
+    del login, arguments
+    return "on-call", {"task": str(WELD), "values": {}}
+
+
+async def late_report(cell: EmulatedCell, engine: Engine) -> Asked:
+    login, arguments = await reported_late(cell, engine)
+    await cell.give(login, "report_task", **arguments)
+    await engine.core.sleep(1 * second)
+    return "day-1", {"task": f"{WELD}/late", "verdict": "mistaken"}
+
+
+async def late_report_stated(cell: EmulatedCell, engine: Engine) -> Asked:
+    login, arguments = await late_report(cell, engine)
+    await cell.give(login, "reconcile", **arguments)
+    return "day-2", arguments
+
+
+async def late_report_found_otherwise(cell: EmulatedCell, engine: Engine) -> Asked:
+    _, arguments = await late_report_stated(cell, engine)
+    return "day-2", {**arguments, "verdict": "twice"}
+
+
 class _Reached(Exception):  # noqa: N818 - it isn't an error
     """The command that is waited for was about to be given."""
 
@@ -177,6 +214,7 @@ READY: dict[str, list[Ready]] = {
     "report_task": [
         offered("day-1", "do", values={}),
         offered("day-1", "do", declined="it tore"),
+        reported_late,
     ],
     "answer_task": [offered("day-1", "enter", values={})],
     "take_back_task": [
@@ -207,7 +245,14 @@ READY: dict[str, list[Ready]] = {
         ),
         phase_unverified,
     ],
-    "reconcile": [in_doubt, in_doubt_stated, in_doubt_found_otherwise],
+    "reconcile": [
+        in_doubt,
+        in_doubt_stated,
+        in_doubt_found_otherwise,
+        late_report,
+        late_report_stated,
+        late_report_found_otherwise,
+    ],
     "clear_line": [on_record("day-1", lease(), clearance(), task=str(clearance().task))],
     "carry_away": [on_record("day-1", alarm(), label=f"L-{OTHER_BAG}", to="waste bin")],
     "report_found": [
