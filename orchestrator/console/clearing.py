@@ -25,6 +25,7 @@ from orchestrator.journal.events import (
     TaskReported,
     TaskVerified,
 )
+from orchestrator.kernel.acts import Act
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, ContainerId, KitId, PortId, TaskId, UserId
 from orchestrator.kernel.tasks import CLEARANCE
@@ -204,8 +205,8 @@ def carried(engine: Engine, user: UserId, arguments: Mapping[str, Any]) -> Conta
     """Return the record that a person carried a thing away, known by the label they read.
 
     Raises:
-        RefusedError: The label is no container's, an arm has it, it mustn't go there, or it is
-            joined to a kit and they don't say that they sealed it off.
+        RefusedError: The label is no container's, an arm has it, it mustn't go there, something
+            stands there, or it is joined to a kit and they don't say that they sealed it off.
     """
     state = engine.core.state
     label, to = str(arguments["label"]).strip(), str(arguments["to"]).strip()
@@ -285,7 +286,24 @@ def _why_not(engine: Engine, name: str, known: ContainerState, to: str) -> str:
         return "there is no such place"
     if lease is None or lease.batch != known.batch:
         return "its batch doesn't hold that place"
-    return ""
+    return _why_full(engine, name, to)
+
+
+def _why_full(engine: Engine, name: str, to: str) -> str:
+    """Return why a place of the cell can't take one thing more by the record; empty if it can.
+
+    At a station's rack and sampling place there is room for many things.
+    """
+    state, unit = engine.core.state, engine.core.cell.config.unit_of_place[to]
+    for batch, path, number in state.attempts.values():
+        asked = state.batches[batch].phases[path].words[number].attempts[-1].act
+        if to in Act.kinds[asked["kind"]].model_validate(asked).places():
+            return f"batch {batch} is working there"
+    there = [one for one, known in state.containers.items() if known.place == to and one != name]
+    is_shared = to in (unit.named_places.get(one) for one in ("rack", "sampling"))
+    if is_shared or len(there) < unit.holds:
+        return ""
+    return f"by the record {', '.join(there)} stands there"
 
 
 def found(

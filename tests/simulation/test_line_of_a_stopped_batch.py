@@ -233,3 +233,33 @@ def test_two_people_take_over_a_clearance_that_would_have_ended_by_itself(tmp_pa
             assert not state.leases
 
     run_in_virtual_time(test())
+
+
+@pytest.mark.requirement("IDC-07")
+def test_nothing_is_carried_to_where_something_stands(tmp_path: Path) -> None:
+    """The kit stands at the station, its bag hangs on the hook: there is room for one at each."""
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell, _bag_on_the_hook(cell) as engine:
+            await _stop(cell)
+            state = engine.core.state
+            await cell.give("supervisor", "carry_away", label=f"L-{KIT}", to="station")
+            before = state.seq
+            wrong = ((BAG, "station", KIT, True), (KIT, "hook", BAG, False))
+            for label, to, there, sealed_off in wrong:
+                with pytest.raises(RefusedError, match=f"by the record {there} stands there"):
+                    await cell.give(
+                        "supervisor", "carry_away", label=f"L-{label}", to=to, sealed_off=sealed_off
+                    )
+            assert state.seq == before
+            await cell.give(
+                "supervisor", "carry_away", label=f"L-{BAG}", to="rack", sealed_off=True
+            )
+            cell.world.hands.seal_off(BAG, by="U-0005")
+            cell.world.hands.put(BAG, "rack", by="U-0005")
+            await cell.give("supervisor", "carry_away", label=f"L-{KIT}", to="hook")
+            cell.world.hands.put(KIT, "hook", by="U-0005")
+            for thing in (BAG, KIT):
+                assert cell.world.where(thing) == state.containers[thing].place
+
+    run_in_virtual_time(test())

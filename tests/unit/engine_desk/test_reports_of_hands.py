@@ -24,6 +24,7 @@ from orchestrator.journal.events import (
     ContainerReceived,
     HandWorkReportedLate,
     IdentityRefused,
+    LeaseGranted,
     PhaseStarted,
     TaskOffered,
     TaskReported,
@@ -32,6 +33,7 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.acts import OnInterruption, Quieten
 from orchestrator.kernel.errors import IdentityRefusedError, NotAuthorisedError, RefusedError
 from orchestrator.kernel.identifiers import (
+    CoiId,
     CommandId,
     ContainerId,
     EquipmentId,
@@ -424,6 +426,28 @@ def test_a_label_is_never_taken_from_another_container(tmp_path: Path) -> None:
         assert state.labels[f"L-{KIT}"] == KIT
         assert state.containers["C-9"].quarantined
         assert not state.unfolded
+
+    tried(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-07")
+def test_nothing_is_carried_to_where_an_act_puts_something(tmp_path: Path) -> None:
+    async def attempt(cell: EmulatedCell, engine: Engine) -> None:
+        _off_duty(cell)
+        leased = LeaseGranted(
+            batch=BATCH, path=PhasePath("move/once"), coi=CoiId("COI-A"), resources=("hook",),
+            until="operation",
+        )  # fmt: skip
+        hangs = _hand_act(Handwork.HANG).model_copy(update={"at": (PlaceId("hook"),)})
+        await _record(engine, leased)
+        await _intend_act(engine, hangs)
+        carried = {"label": f"L-{KIT}", "to": "hook"}
+        with pytest.raises(RefusedError, match=f"batch {BATCH} is working there"):
+            await cell.give(FIRST, "carry_away", **carried)
+        await _record(engine, _settled({}))
+        with pytest.raises(RefusedError, match=f"by the record {BAG} stands there"):
+            await cell.give(FIRST, "carry_away", **carried)
+        assert not engine.core.state.containers[KIT].place
 
     tried(tmp_path, attempt)
 
