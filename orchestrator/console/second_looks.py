@@ -128,9 +128,8 @@ def in_question(state: HostState, task: TaskState) -> list[ContainerId]:
 
 def is_unproven_label(state: HostState, name: str) -> bool:
     """Return whether a task stuck a label on that wasn't scanned with the one before yet."""
-    known = state.tasks.get(name)
     is_open = any(one.beside_task == name for one in state.containers.values())
-    return is_open and known is not None and not known.rejected
+    return is_open and name in state.tasks
 
 
 def _stuck_on(task: TaskState) -> str:

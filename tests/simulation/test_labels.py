@@ -69,6 +69,14 @@ class _Receipt:
         await self.engine.core.bells.until("news", self.is_reported)
         return self.reported()
 
+    async def labelled_anew(self) -> None:
+        """Have people stick the next label on, beside one that is rejected and still there."""
+        self.nobody_verifies()
+        task = await self.until_reported()
+        read = [self.was_called, self.state.tasks[task].values["label"]]
+        await self.cell.give("supervisor", "verify_task", task=task, read=read)
+        self.everybody_works()
+
     @property
     def has_ended(self) -> bool:
         return any(one.path == self.step for one in self.of_kind("phase_ended"))
@@ -250,6 +258,92 @@ def test_a_label_that_is_rejected_at_the_scanner_is_decided_by_two_people(
         receipt.everybody_works()
         await receipt.until(lambda one: one.kind == "phase_ended" and one.path == receipt.step)
         assert bag.label == first
+
+    received(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-13")
+@pytest.mark.parametrize("verdict", ["nothing", "all"])
+def test_a_label_is_rejected_at_the_scanner_once_more(tmp_path: Path, verdict: str) -> None:
+    """Two people said that it is on, and whoever scans finds that it isn't, or not any more."""
+
+    async def attempt(receipt: _Receipt) -> None:
+        cell, state = receipt.cell, receipt.state
+        receipt.nobody_verifies()
+        task = await receipt.until_reported()
+        for one in cell.technicians:
+            one.is_on_duty = lambda _: False
+        first = state.tasks[task].values["label"]
+        bag, doubt, stated = state.containers[receipt.bag], f"{task}/doubt", {"label": first}
+
+        async def decide(verdict: str, values: dict[str, str]) -> None:
+            for login in ("supervisor", "day-2"):
+                await cell.give(login, "reconcile", task=doubt, verdict=verdict, values=values)
+            assert state.alarms[f"rejected {task}"].cleared
+            await cell.give(
+                "quality", "release_container", container=receipt.bag, reason="looked at"
+            )
+            await cell.give("supervisor", "restart", batch=str(OURS), why="released")
+            await receipt.engine.core.sleep(5 * second)
+
+        await cell.give("day-1", "reject_task", task=task, why="it is on another bag")
+        await receipt.engine.core.sleep(5 * second)
+        await decide("all", stated)
+        assert bag.beside == first
+        await cell.give("day-1", "reject_task", task=task, why="it fell off")
+        assert (bag.beside, state.tasks[doubt].status) == ("", "offered")
+        assert "it fell off" in bag.quarantined
+        assert not state.alarms[f"rejected {task}"].cleared
+        with pytest.raises(RefusedError, match="it is done"):
+            await cell.give("day-1", "reject_task", task=task, why="once more")
+        with pytest.raises(RefusedError, match="doubt"):
+            await cell.give("supervisor", "restart", batch=str(OURS), why="go on")
+        await decide(verdict, stated if verdict == "all" else {})
+        if verdict == "all":
+            receipt.everybody_works()
+        else:
+            await receipt.labelled_anew()
+        await receipt.until(lambda one: one.kind == "phase_ended" and one.path == receipt.step)
+        assert (bag.label == first) == (verdict == "all")
+        assert bag.label in cell.world.labels_on(receipt.bag)
+        assert len(receipt.of_kind("attempt_reconciled")) == 2
+
+    received(tmp_path, attempt)
+
+
+@pytest.mark.requirement("IDC-13")
+@pytest.mark.parametrize("rejected", ["as reported", "at the scanner"])
+def test_a_rejected_label_is_reported_of_nothing_any_more(tmp_path: Path, rejected: str) -> None:
+    """It was stuck on another bag: nobody knows where it is, so the next of the roll is taken."""
+
+    async def attempt(receipt: _Receipt) -> None:
+        cell, state = receipt.cell, receipt.state
+        receipt.nobody_verifies()
+        task = await receipt.until_reported()
+        for one in cell.technicians:
+            one.is_on_duty = lambda _: False
+        first = state.tasks[task].values["label"]
+        if rejected == "at the scanner":
+            read = [receipt.was_called, first]
+            await cell.give("supervisor", "verify_task", task=task, read=read)
+            await receipt.engine.core.sleep(5 * second)
+        await cell.give("day-1", "reject_task", task=task, why="it is on another bag")
+        await receipt.engine.core.sleep(5 * second)
+        for login in ("supervisor", "day-2"):
+            await cell.give(login, "reconcile", task=f"{task}/doubt", verdict="nothing", values={})
+        await cell.give("quality", "release_container", container=receipt.bag, reason="looked at")
+        await cell.give("supervisor", "restart", batch=str(OURS), why="released")
+        again = TaskId(f"{task.rpartition('.')[0]}.2")
+        await receipt.until(lambda one: one.kind == "task_offered" and one.task == again)
+        for login in ("day-1", "on-call"):
+            with pytest.raises(RefusedError, match=r"it was reported of .* before") as refused:
+                await cell.give(login, "report_task", task=again, values={"label": first})
+            assert "the next label of the roll" in str(refused.value)
+        await receipt.labelled_anew()
+        await receipt.until(lambda one: one.kind == "phase_ended" and one.path == receipt.step)
+        bag = state.containers[receipt.bag]
+        assert bag.label != first
+        assert bag.label == cell.world.labels_on(receipt.bag)[-1]
 
     received(tmp_path, attempt)
 
