@@ -300,7 +300,7 @@ def _why_full(engine: Engine, name: str, to: str) -> str:
         if to in Act.kinds[asked["kind"]].model_validate(asked).places():
             return f"batch {batch} is working there"
     there = [one for one, known in state.containers.items() if known.place == to and one != name]
-    is_shared = to in (unit.named_places.get(one) for one in ("rack", "sampling"))
+    is_shared = to in [unit.named_places.get(one) for one in ("rack", "sampling")]
     if is_shared or len(there) < unit.holds:
         return ""
     return f"by the record {', '.join(there)} stands there"

@@ -29,16 +29,23 @@ from tests.unit.engine_desk.commands import (
     READY,
     TASK,
     Ready,
+    in_doubt_found_otherwise,
+    late_report_found_otherwise,
     made_ready,
     offered,
     people_at,
+    reported_late,
     task,
 )
 
 SIGNED = [case for case in CASES if case.values[0] in SIGNED_AS]
 COMPARED = ("take_task", "report_task", "answer_task", "verify_task", "reconcile", "clear_line",
             "restart", "resume", "stop", "abort", "release_container")  # fmt: skip
-ON_WHAT_IS_SHOWN = [case for case in CASES if case.values[0] in COMPARED]
+ON_WHAT_IS_SHOWN = [
+    case
+    for case in CASES
+    if case.values[0] in COMPARED and case.values[1] is not reported_late  # taken on an old view
+]
 
 
 def kinds(engine: Engine, after: int) -> list[str]:
@@ -60,7 +67,7 @@ def test_a_session_alone_signs_nothing(
             with pytest.raises(NotAuthorisedError, match="they don't belong together"):
                 await cell.desk.give(command.model_copy(update={"secret": secret}))
             assert kinds(engine, before) == ["login_refused"]
-            refused = bool(ready.__name__ == "in_doubt_found_otherwise")
+            refused = ready in (in_doubt_found_otherwise, late_report_found_otherwise)
             try:
                 await cell.desk.give(command)
             except RefusedError:
