@@ -243,13 +243,13 @@ def _as_answered(answer: AnsweredState, command: Command) -> Given:
         RefusedError: So it was answered, or it was the request of another command, or of the
             same with other arguments.
     """
-    if answer.command not in ("", command.name):
+    if answer.command != command.name:
         raise RefusedError(
             command.name.replace("_", " "),
             why=f"its request was that of the command {answer.command}",
             do_next="Give each command a request of its own",
         )
-    if answer.arguments not in ("", _digest_of(command.arguments)):
+    if answer.arguments != _digest_of(command.arguments):
         raise RefusedError(
             command.name.replace("_", " "),
             why="its request was that of the same command with other arguments, and was answered",

@@ -7,7 +7,7 @@ so equal events give equal states. It judges nothing: an event in the journal ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
 from chain_of_identity.gate import Break
 from orchestrator.engine.materials import (
@@ -74,8 +74,6 @@ def fold(state: HostState, recorded: Recorded[ev.AnyEvent]) -> HostState:
             _note_misfit(state, recorded, misfit)
     if kind == "state_changed":
         _note_change(state, recorded)
-    if kind in _REQUESTED:
-        _note_request(state, recorded)
     return state
 
 
@@ -92,19 +90,6 @@ def _note_change(state: HostState, recorded: Recorded[Any]) -> None:
     batch = state.batches.get(recorded.event.batch)
     if batch is not None:
         batch.changed = recorded.seq
-
-
-def _note_request(state: HostState, recorded: Recorded[Any]) -> None:
-    request = recorded.event.request
-    if request:
-        _note_answer(state, request, AnsweredState(recorded.seq))
-
-
-def _note_answer(state: HostState, request: str, answer: AnsweredState) -> None:
-    state.answered[request] = answer
-    if len(state.answered) > REQUESTS_KEPT_MOST:
-        oldest = state.answered.pop(next(iter(state.answered)))
-        state.forgotten = max(state.forgotten, oldest.seq)
 
 
 def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
@@ -163,7 +148,10 @@ def _session_closed(state: HostState, at: Recorded[Any], event: ev.SessionClosed
 def _command_answered(state: HostState, at: Recorded[Any], event: ev.CommandAnswered) -> None:
     seq = at.seq - event.events
     answer = AnsweredState(seq, event.command, event.arguments, event.refused)
-    _note_answer(state, request_of(event.by, event.request), answer)
+    state.answered[request_of(event.by, event.request)] = answer
+    if len(state.answered) > REQUESTS_KEPT_MOST:
+        oldest = state.answered.pop(next(iter(state.answered)))
+        state.forgotten = max(state.forgotten, oldest.seq)
     session = state.sessions.get(event.session)
     if session is not None:
         session.used_ms = at.boottime.base
@@ -828,10 +816,3 @@ _STEPS: Final = cast(
         "deviation_closed": _deviation_closed,
     },
 )
-
-_REQUESTED: Final = frozenset(
-    model.model_fields["kind"].default
-    for model in get_args(get_args(ev.AnyEvent)[0])
-    if "request" in model.model_fields and model is not ev.CommandAnswered
-)
-"""Kinds of events that name the request that they carried out, in older journals."""

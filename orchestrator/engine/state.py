@@ -286,10 +286,9 @@ class AnsweredState:
     """How a person's request was answered."""
 
     seq: int
-    command: str = ""
-    """Empty in journals that don't say which one it was."""
-    arguments: str = ""
-    """The SHA-256 of what it was given with; empty in journals that don't say it."""
+    command: str
+    arguments: str
+    """The SHA-256 of what it was given with."""
     refused: Texts = field(default_factory=dict)
 
 

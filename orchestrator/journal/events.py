@@ -37,8 +37,6 @@ Value = dict[str, Any]
 
 Texts = dict[str, str]
 
-_REQUEST: Final = "Which command did it, in journals that hold no answered commands"
-
 
 class Named(Frozen):
     """A recipe's name and what it stands for in one batch."""
@@ -182,10 +180,7 @@ class CommandAnswered(Frozen):
     by: UserId
     session: str = Field(description="The SHA-256 of its token")
     request: str
-    arguments: str = Field(
-        default="",
-        description="The SHA-256 of its arguments but a password; empty in older journals",
-    )
+    arguments: str = Field(description="The SHA-256 of its arguments but a password")
     events: int = Field(default=0, description="How many events just before it carry it out")
     refused: Texts = Field(default={}, description="The refusal it ended with, if it did")
 
@@ -315,7 +310,6 @@ class BatchStartAsked(Frozen):
     kind: Literal["batch_start_asked"] = "batch_start_asked"
     batch: BatchId
     by: UserId
-    request: str = Field(default="", description=_REQUEST)
 
 
 class BatchStarted(Frozen):
@@ -370,7 +364,6 @@ class StateChanged(Frozen):
     reason: str = Field(
         default="", description="A unit procedure may be held for several; each has a name"
     )
-    request: str = Field(default="", description=_REQUEST)
 
 
 class BranchTaken(Frozen):
@@ -669,7 +662,6 @@ class TaskTaken(Frozen):
     kind: Literal["task_taken"] = "task_taken"
     task: TaskId
     by: UserId
-    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskReported(Frozen):
@@ -684,7 +676,6 @@ class TaskReported(Frozen):
     signature: Signed | None = Field(
         default=None, description="Where the report is the first of two signatures"
     )
-    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskVerified(Frozen):
@@ -698,7 +689,6 @@ class TaskVerified(Frozen):
     signature: Signed | None = Field(
         default=None, description="None where what it settles bears the signature"
     )
-    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskReopened(Frozen):
@@ -708,7 +698,6 @@ class TaskReopened(Frozen):
     task: TaskId
     by: UserId
     why: str
-    request: str = Field(default="", description=_REQUEST)
 
 
 class TaskRejected(Frozen):

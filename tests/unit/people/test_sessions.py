@@ -73,7 +73,10 @@ class Host:
 
     def uses(self, opened: Opened, now: Duration, request: str = "r-1") -> None:
         session, by = opened.event.token_sha256, opened.event.user
-        self.record(CommandAnswered(command="hold", by=by, session=session, request=request), now)
+        answered = CommandAnswered(
+            command="hold", by=by, session=session, request=request, arguments="0" * 64
+        )
+        self.record(answered, now)
 
     def holder(self, opened: Opened, now: Duration, boot: BootId = BOOT) -> str:
         return holder_of(self.state.sessions, opened.token, boot=boot, now=now)
