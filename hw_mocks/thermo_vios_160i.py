@@ -84,7 +84,8 @@ Checksum = Literal["xor", "crc8"]
 
 _TELEGRAM = re.compile(r"([?!]):([0-9a-f]{4}):([0-9a-f]{2}):(.*):([0-9a-f]{2})", re.DOTALL)
 _ADDRESS = re.compile(r"[?!]:([0-9a-f]{4}):")
-_ACTING = re.compile(rb"!:(2010|2020)")
+_ACTING: Final = (b"!:2010", b"!:2020")
+"""How telegrams begin that change a set point; all of one length."""
 _SET_VALUE = re.compile(r"([+-]?\d{1,3}(?:\.\d{1,3})?)(?:;.*)?")
 _DATE_FORMATS: Final = {"0010": "%H:%M:%S;%d:%m:%y", "0011": "%d:%m:%y", "0012": "%H:%M:%S"}
 
@@ -147,7 +148,6 @@ class ThermoVios160i(Emulator):
         self._clock_at_0 = started.as_datetime()
         self._reply_after_s = reply_after_s
         self._heard = bytearray()
-        self._announced = False
         self._errors: list[str] = []  # newest first
         self._status = 0
         self._events: list[_Event] = []
@@ -179,14 +179,11 @@ class ThermoVios160i(Emulator):
         if byte != CR:
             if len(self._heard) < LONGEST_TELEGRAM:
                 self._heard.append(byte)
-            coming = None if self._announced else _ACTING.match(self._heard)
-            if coming is not None:
-                self._announced = True
-                self._moment(Moment.ARRIVING, coming[1].decode("ascii"))
+                if len(self._heard) == len(_ACTING[0]) and self._heard.startswith(_ACTING):
+                    self._moment(Moment.ARRIVING, self._heard[2:].decode("ascii"))
             return None
         telegram = self._heard.decode("latin-1")
         self._heard.clear()
-        self._announced = False
         return telegram
 
     def _answer(self, telegram: str) -> tuple[str, str | None]:
@@ -409,7 +406,6 @@ class ThermoVios160i(Emulator):
     def power_cycle(self) -> None:
         """Go on with the set points that it keeps, and note the power reset in the log."""
         self._heard.clear()
-        self._announced = False
         self._log(POWER_RESET, self._set_values())
 
 

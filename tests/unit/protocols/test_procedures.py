@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -171,9 +172,21 @@ def car_t(donor: Donor, seeded: float = 84e6, **others: Any) -> Played:
     return play(written(CAR_T), donor=donor, ordered=ordered, **others)
 
 
+@cache
+def marrow() -> Played:
+    """Return the second procedure as it is written, played; only looked at."""
+    return play(written(MSC), donor=Donor("M"))
+
+
+@cache
+def run_a_as_written() -> Played:
+    """Return the first procedure as it is written, played; only looked at."""
+    return car_t(run_a("A"))
+
+
 def test_the_bags_hold_the_harvest_times_its_recoveries() -> None:
     """Two spins lose about 2 %; DMSO and frost about 10 %; 22 % stay for quality control."""
-    played = car_t(run_a("A"))
+    played = run_a_as_written()
     counted = played.counted_cells[BEFORE_HARVEST]
     washed = played.counted_cells[AFTER_WASHING]
     bags = ("first reserve bag", "dose bag", "second reserve bag")
@@ -218,7 +231,7 @@ def test_feeds_that_are_left_out_cost_a_third() -> None:
         return exchanged or (phase.kind == "feed/1" and phase.medium in fed)
 
     fewer = car_t(run_a("A"), skip=skip).counted_cells
-    assert fewer[BEFORE_HARVEST] < 0.7 * car_t(run_a("A")).counted_cells[BEFORE_HARVEST]
+    assert fewer[BEFORE_HARVEST] < 0.7 * run_a_as_written().counted_cells[BEFORE_HARVEST]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -236,7 +249,7 @@ def test_one_exchange_left_out_costs_cells(left_out: str) -> None:
     def skip(phase: Any) -> bool:
         return phase.kind == "feed/1" and phase.medium == left_out
 
-    whole = play(written(MSC), donor=Donor("M")).counted_cells[AFTER_WASHING]
+    whole = marrow().counted_cells[AFTER_WASHING]
     fewer = play(written(MSC), donor=Donor("M"), skip=skip).counted_cells[AFTER_WASHING]
     assert fewer < whole
 
@@ -244,8 +257,7 @@ def test_one_exchange_left_out_costs_cells(left_out: str) -> None:
 def test_the_grader_decides_when_cells_are_passed_on() -> None:
     """A marrow with few MSC is looked at on more days before it is passed on."""
     few = play(written(MSC), donor=Donor("M", colony_forming=0.5))
-    usual = play(written(MSC), donor=Donor("M"))
-    assert few.lab.clock() - usual.lab.clock() > (20 * hour).base / 1000
+    assert few.lab.clock() - marrow().lab.clock() > (20 * hour).base / 1000
 
 
 @pytest.mark.parametrize("seed", range(5))
