@@ -16,6 +16,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 NO_PYTHON := cellwright needs Python 3.11 or 3.12, and none is on the PATH. Install one (on Debian: apt install python3.11 python3.11-venv), or name it: make setup PYTHON=/path/to/python3.11
 NO_VENV := This Python can make no virtual environment: its venv or ensurepip is missing. Install it (on Debian: apt install python3-venv, or python3.11-venv), then run make again.
 
+# Python keeps what it compiles, also where it is told not to: hundreds of processes would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Tests write into memory where it has room for them (8 GiB): an emulated day syncs thousands of times.
 IN_MEMORY = $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -ge 8388608 ] 2>/dev/null && [ -w /dev/shm ] && echo TMPDIR=/dev/shm)
 
