@@ -232,6 +232,8 @@ class Touch(Frozen):
     how: Contact
     volume: Range[Volume] | None = None
     at_port: str = ""
+    at_unit: str = Field(default="", description="The unit where it must stand as the phase begins")
+    to_unit: str = Field(default="", description="The unit where it stands as the phase ends")
 
 
 class Claims(Frozen):

@@ -49,7 +49,7 @@ class Concentrate(PhaseModel):
         drawn = exactly(self.draw)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.kit, how=Contact.MOVES),
                 *pumped(self.vessel, "vessel", self.waste, self.waste_at, drawn),
                 Touch(container=self.vessel, how=Contact.HOLDS, volume=exactly(self.keep)),

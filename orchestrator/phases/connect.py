@@ -72,7 +72,7 @@ class Connect(PhaseModel):
         rinse, dose = exactly(self.rinse), exactly(self.first_dose)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.container, how=Contact.JOINS, at_port=self.port),
                 *pumped(self.flush, "flush", self.waste, self.waste_at, rinse),
                 *pumped(self.flush, "flush", self.container, self.port, dose),

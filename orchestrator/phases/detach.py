@@ -81,7 +81,7 @@ class Detach(PhaseModel):
         drawing = self.remove > _NOTHING
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 *(
                     pumped(self.vessel, "vessel", self.waste, self.waste_at, removed)
                     if drawing

@@ -30,7 +30,7 @@ class Disconnect(PhaseModel):
     def claims(self) -> Claims:
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.container, how=Contact.PARTS, at_port=self.port),
             ),
             needs=((self.station, "hands"), (self.station, "scanning")),

@@ -60,7 +60,7 @@ class Feed(PhaseModel):
         drawing = self.mode == "exchange"
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 *(
                     pumped(self.vessel, "vessel", self.waste, self.waste_at, removed)
                     if drawing

@@ -63,7 +63,7 @@ class FillAndSeal(PhaseModel):
     def claims(self) -> Claims:
         volume = volume_range(self.volume)
         each = together(time_of(self.flow, volume), _HANDS_TAKE)
-        touches: list[Touch] = [Touch(container=self.kit, how=Contact.HOLDS)]
+        touches: list[Touch] = [Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station)]
         for bag, port in zip(self.bags, self.ports, strict=True):
             touches += pumped(self.source, self.source_at, bag, port, volume)
             touches.append(Touch(container=bag, how=Contact.PARTS, at_port=port))

@@ -36,7 +36,7 @@ class Formulate(PhaseModel):
         volume = volume_range(self.volume)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 *pumped(self.cryo, self.cryo_at, self.vessel, "vessel", volume),
             ),
             needs=station_needs(self.station),

@@ -29,7 +29,7 @@ class GradeConfluence(PhaseModel):
     def claims(self) -> Claims:
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.at),
                 Touch(container=self.vessel, how=Contact.MEASURES),
             ),
             needs=((self.at, "hands"), (self.at, "scanning")),

@@ -20,7 +20,7 @@ class Incubate(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=(Touch(container=self.kit, how=Contact.HOLDS),),
+            touches=(Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.incubator),),
             needs=((self.incubator, "climate"),),
             duration=Range(self.duration, self.duration),
             on_interruption=OnInterruption.REPEAT,

@@ -35,7 +35,7 @@ class InstallKit(PhaseModel):
         return Claims(
             touches=(
                 Touch(container=self.kit, how=Contact.HOLDS),
-                Touch(container=self.kit, how=Contact.MOVES),
+                Touch(container=self.kit, how=Contact.MOVES, to_unit=self.station),
             ),
             needs=(
                 (self.station, "fluid_transfer"),

@@ -26,7 +26,10 @@ class Load(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=tuple(Touch(container=name, how=Contact.MOVES) for name in self.containers),
+            touches=tuple(
+                Touch(container=name, how=Contact.MOVES, to_unit=self.at)
+                for name in self.containers
+            ),
             needs=((self.at, "hands"), (self.at, "scanning")),
             duration=between(1 * minute, 40 * minute),
             attended=True,

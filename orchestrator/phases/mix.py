@@ -31,7 +31,7 @@ class Mix(PhaseModel):
     def claims(self) -> Claims:
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.vessel, how=Contact.HOLDS),
             ),
             needs=((self.station, "hands"), (self.station, "scanning")),

@@ -24,7 +24,11 @@ class MoveContainer(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=(Touch(container=self.container, how=Contact.MOVES),),
+            touches=(
+                Touch(
+                    container=self.container, how=Contact.MOVES, at_unit=self.from_, to_unit=self.to
+                ),
+            ),
             needs=((self.arm, "container_transport"), (self.from_, "scanning")),
             occupies=(self.to,),
             duration=CARRYING_TAKES,

@@ -34,7 +34,11 @@ class Receive(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=(Touch(container=self.container, how=Contact.MOVES, volume=self.volume),),
+            touches=(
+                Touch(
+                    container=self.container, how=Contact.MOVES, volume=self.volume, to_unit=self.at
+                ),
+            ),
             needs=((self.at, "hands"), (self.at, "scanning")),
             duration=between(2 * minute, 60 * minute),
             attended=True,

@@ -51,7 +51,7 @@ class SampleAndCount(PhaseModel):
         drawn = exactly(self.sample_volume)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.source, how=Contact.DRAWS, volume=drawn),
                 Touch(container=self.tube, how=Contact.RECEIVES, volume=drawn),
                 Touch(container=self.tube, how=Contact.MOVES),

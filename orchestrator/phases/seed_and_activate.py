@@ -51,7 +51,7 @@ class SeedAndActivate(PhaseModel):
         medium = exactly(self.medium_volume)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 *pumped(self.cells, self.cells_at, self.vessel, "vessel", cells),
                 *pumped(self.reagent, self.reagent_at, self.vessel, "vessel", reagent),
                 *pumped(self.medium, self.medium_at, self.vessel, "vessel", medium),

@@ -30,7 +30,10 @@ class Store(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=tuple(Touch(container=name, how=Contact.MOVES) for name in self.containers),
+            touches=tuple(
+                Touch(container=name, how=Contact.MOVES, to_unit=self.dewar)
+                for name in self.containers
+            ),
             needs=((self.dewar, "hands"), (self.dewar, "scanning")),
             duration=between(1 * minute, 40 * minute),
             attended=True,

@@ -43,7 +43,7 @@ class Transduce(PhaseModel):
         volume = volume_range(self.volume)
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 *pumped(self.vector, self.vector_at, self.vessel, "vessel", volume),
             ),
             needs=station_needs(self.station),

@@ -38,7 +38,7 @@ class Transfer(PhaseModel):
         )
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(
                     container=self.source,
                     how=Contact.DRAWS,

@@ -20,7 +20,7 @@ class VerifyIdentity(PhaseModel):
 
     def claims(self) -> Claims:
         return Claims(
-            touches=(Touch(container=self.container, how=Contact.HOLDS),),
+            touches=(Touch(container=self.container, how=Contact.HOLDS, at_unit=self.at),),
             needs=((self.at, "scanning"),),
             duration=Range(lowest=1 * second, highest=10 * minute),
             attended=True,

@@ -68,7 +68,7 @@ class Wash(PhaseModel):
         time = together(spinning_time(self.spin), time_of(self.flow, each, each))
         return Claims(
             touches=(
-                Touch(container=self.kit, how=Contact.HOLDS),
+                Touch(container=self.kit, how=Contact.HOLDS, at_unit=self.station),
                 Touch(container=self.kit, how=Contact.MOVES),
                 *(cycle * self.cycles),
             ),

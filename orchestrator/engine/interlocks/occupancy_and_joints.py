@@ -38,6 +38,15 @@ def _picked(permit: Permit, act: PickContainer) -> str | None:
     place = permit.state.containers[act.container].place
     if place != act.place:
         return f"{act.container} is at {place or 'no recorded place'}, not at {act.place}"
+    for name, one in permit.state.containers.items():
+        if one.kit == act.container and one.place:  # a kit's own bags lie on its tray
+            return (
+                f"{name} hangs at {one.place}, joined to {act.container} at {one.port}; the arm "
+                "would drag it along"
+            )
+    joined_to = permit.state.containers[act.container].kit
+    if joined_to:
+        return f"{act.container} is joined to {joined_to}; the arm would tear the joint"
     held = _at(permit, f"{GRIPPER}/{permit.module.equipment}")
     return f"{permit.module.equipment} holds {held[0]}" if held else None
 

@@ -1,4 +1,4 @@
-"""C: what is joined, where, and whether the joint was tested."""
+"""C: what is joined, where, whether the joint was tested, and where the kit stands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.kernel.acts import Contact, Touch
 from orchestrator.recipe.model import Kit
+from orchestrator.recipe.rules import whereabouts
 from orchestrator.recipe.rules.flow import Follow
 from orchestrator.recipe.rules.rule import Problem, Rule
 from orchestrator.recipe.rules.view import MOVES_CONTENTS, View
@@ -46,6 +47,8 @@ RULES = (
         because="A seal at a tube that isn't joined there parts something else.",
         do_next="Write it after its station.connect(...), once.",
     ),
+    whereabouts.MOVED_WHILE_JOINED,
+    whereabouts.USED_ELSEWHERE,
 )
 
 Joints = tuple[tuple[str, str, str, bool], ...]
@@ -81,6 +84,7 @@ def look(view: View) -> Iterator[Problem]:
 
     Follow(step, _either).recipe(view.recipe, ())
     yield from found
+    yield from whereabouts.look(view)
 
 
 def _either(one: Joints, other: Joints) -> Joints:

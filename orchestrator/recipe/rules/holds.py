@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import shorten
-from typing import Final
 
 from orchestrator.kernel.quantities import Duration
 from orchestrator.recipe.model import Keep, Lag, Moment, PatientMaterial, Tier
-from orchestrator.recipe.render import step_in_words
 from orchestrator.recipe.rules.flow import Times
 from orchestrator.recipe.rules.rule import Problem, Rule
 from orchestrator.recipe.rules.view import View
@@ -65,17 +62,15 @@ RULES = (
     ),
 )
 
-LONGEST_TOLD: Final = 60
-
 
 def look(view: View) -> Iterator[Problem]:
     """Yield where time may run out."""
     nothing = Duration.of_base(0)
     for path, claims in view.claims.items():
         if min(view.steps[path].phase.longest_hold, claims.longest_safe_hold) <= nothing:
-            yield Problem("H010", path, f"{_step(view, path)} says no longest hold.")
+            yield Problem("H010", path, f"{view.told(path)} says no longest hold.")
         if not claims.product_safe_state.strip():
-            yield Problem("H020", path, f"{_step(view, path)} names no product-safe state.")
+            yield Problem("H020", path, f"{view.told(path)} names no product-safe state.")
     times = Times(view)
     for lag in view.recipe.lags:
         yield from _lag(view, times, lag)
@@ -90,14 +85,6 @@ def look(view: View) -> Iterator[Problem]:
                 f"patient-material:{material.name}",
                 f"{material.name!r} says not how old it may be.",
             )
-
-
-def _step(view: View, path: str) -> str:
-    """Return a step as `cellwright read` numbers and tells it, shortened."""
-    step = view.steps[path]
-    number = step.slug.partition("-")[0].lstrip("0")
-    told = shorten(step_in_words(step).rstrip("."), LONGEST_TOLD, placeholder=" ...")
-    return f"step {number} ({told})"
 
 
 def _lag(view: View, times: Times, lag: Lag) -> Iterator[Problem]:

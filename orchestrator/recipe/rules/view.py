@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import shorten
 from typing import Any, Final, Protocol, cast
 
 from orchestrator.kernel.acts import Claims, Contact
 from orchestrator.kernel.measured import Calculated, Fixed, Measured, Ordered
 from orchestrator.kernel.quantities import Quantity, Range
 from orchestrator.recipe.model import EquipmentRole, Kit, Recipe, Step
+from orchestrator.recipe.render import step_in_words
 
 MOVES_CONTENTS: Final = (Contact.DRAWS, Contact.RECEIVES)
+
+LONGEST_TOLD: Final = 60
+"""How many letters of a step stand in a finding."""
 
 
 class CellOffers(Protocol):
@@ -85,6 +90,13 @@ class View:
     def containers(self) -> frozenset[str]:
         """The name of every container."""
         return frozenset(self.recipe.containers())
+
+    def told(self, path: str) -> str:
+        """Return a step as `cellwright read` numbers and tells it, shortened."""
+        step = self.steps[path]
+        number = step.slug.partition("-")[0].lstrip("0")
+        told = shorten(step_in_words(step).rstrip("."), LONGEST_TOLD, placeholder=" ...")
+        return f"step {number} ({told})"
 
     def kit_in(self, claims: Claims) -> Kit | None:
         """Return the kit that a phase works with, if it names one."""

@@ -55,6 +55,7 @@ from tests.unit.recipe.toys import (
     draws,
     holds,
     joins,
+    moves,
     parts,
     receives,
     recipe_of,
@@ -101,6 +102,7 @@ class Cell:
         return {"volume": 1 * uL}
 
 
+INCUBATED = step(1, claims(moves("kit", to="incubator")))
 PUMPING = claims(needs=(("station", "fluid_transfer"),))
 
 
@@ -179,6 +181,10 @@ def broken() -> list[tuple[str, Recipe]]:
         ("C040", recipe_of(step(1, claims(holds("kit"), joins("cells", "p6"))))),
         ("C040", recipe_of(step(1, claims(holds("kit"), joins("cells", "p9"))))),
         ("C050", recipe_of(step(1, claims(holds("kit"), parts("cells", "p1"))))),
+        ("C060", recipe_of(JOINED, step(2, claims(moves("kit"))))),
+        ("C060", recipe_of(JOINED, step(2, claims(moves("cells"))))),
+        ("C070", recipe_of(INCUBATED, step(2, claims(holds("kit", at="station"))))),
+        ("C070", recipe_of(INCUBATED, step(2, claims(moves("kit", at="station", to="rotor"))))),
         ("M010", recipe_of(step(1, claims(draws("cells", wide))))),
         ("M020", recipe_of(step(1, claims(receives("bag", wide))))),
         ("M030", recipe_of(step(1, claims(receives("bag"))))),
@@ -321,6 +327,81 @@ def test_both_ways_are_followed_and_brought_together() -> None:
         otherwise=(Hold(slug="hold", reason="too little"),),
     )
     assert codes(recipe_of(stops, use, ordered=ordered)) == []
+
+
+def _if_dose(then: Step, *otherwise: Step) -> tuple[When, dict[str, Any]]:
+    """Return a way that some orders take, and what the recipe declares for it."""
+    condition = Condition(
+        reading=MeasuredValue(name="dose"), lowest="6 mL", highest="", fresh_within=1 * day
+    )
+    when = When(
+        slug="when",
+        name="when",
+        condition=condition,
+        then=(Operation(slug="then", name="Then", body=(then,)),),
+        otherwise=(Operation(slug="otherwise", name="Otherwise", body=otherwise),)
+        if otherwise
+        else (),
+    )
+    ordered = (OrderedValue(name="dose", bounds=Bounds(lowest="5 mL", highest="10 mL")),)
+    return when, {"ordered": ordered}
+
+
+def test_a_bag_that_was_joined_on_one_way_only_is_dragged_on_that_way() -> None:
+    when, declared = _if_dose(JOINED)
+    moved = Operation(slug="move", name="Move", body=(step(4, claims(moves("kit"))),))
+    (found,) = check_recipe(recipe_of(when, moved, **declared))
+    assert str(found) == (
+        "MBR-0:0: C060 'kit' is moved while it is joined to 'cells' at p1, on at least one way. "
+        "Write station.disconnect(...) for it above this line."
+    )
+
+
+def test_a_kit_goes_freely_with_its_own_bags_and_once_the_others_are_off() -> None:
+    moved = step(6, claims(moves("kit")))
+    assert codes(recipe_of(moved)) == []
+    assert codes(recipe_of(JOINED, FILLED, PARTED, moved)) == []
+
+
+def test_where_a_kit_stands_is_told_with_the_step_that_set_it_there() -> None:
+    used = step(3, claims(holds("kit", at="station")))
+    (found,) = check_recipe(recipe_of(INCUBATED, used, step(4, claims(holds("kit", at="station")))))
+    assert str(found) == (
+        "MBR-0:0: C070 'kit' stands at 'incubator' since step 1 (Play), and this step needs it at "
+        "'station'; move it there above this line."
+    )
+
+
+def test_a_kit_may_stand_where_one_way_left_it() -> None:
+    back = claims(moves("kit", at="incubator", to="station"))
+    used = Operation(slug="use", name="Use", body=(step(4, claims(holds("kit", at="station"))),))
+    away = Operation(slug="away", name="Away", body=(INCUBATED,))
+    when, declared = _if_dose(step(2, back))
+    (found,) = check_recipe(recipe_of(away, when, used, **declared))
+    assert (found.rule, "may stand at 'incubator'" in found.text) == ("C070", True)
+    when, declared = _if_dose(step(2, back), step(3, back))
+    assert codes(recipe_of(away, when, used, **declared)) == []
+
+
+def test_a_kit_that_was_set_down_nowhere_may_be_anywhere() -> None:
+    assert codes(recipe_of(step(1, claims(holds("kit", at="station"))))) == []
+
+
+def test_a_repetition_that_leaves_the_kit_away_is_found_in_its_second_turn() -> None:
+    condition = Condition(
+        reading=MeasuredValue(name="dose"), lowest="6 mL", highest="", fresh_within=1 * day
+    )
+    ordered = (OrderedValue(name="dose", bounds=Bounds(lowest="5 mL", highest="10 mL")),)
+    turn = (
+        step(1, claims(holds("kit", at="station"))),
+        step(2, claims(moves("kit", at="station", to="incubator"))),
+    )
+    for at_most, expected in ((1, []), (2, ["C070"])):
+        body = (Operation(slug="turn", name="Turn", body=turn),)
+        again = RepeatUntil(
+            slug="again", name="again", at_most=at_most, condition=condition, body=body
+        )
+        assert codes(recipe_of(again, ordered=ordered)) == expected
 
 
 def test_a_repetition_is_followed_to_its_last_turn() -> None:

@@ -86,8 +86,12 @@ def parts(container: str, at: str = "") -> Touch:
     return Touch(container=container, how=Contact.PARTS, at_port=at)
 
 
-def holds(container: str) -> Touch:
-    return Touch(container=container, how=Contact.HOLDS)
+def holds(container: str, *, at: str = "") -> Touch:
+    return Touch(container=container, how=Contact.HOLDS, at_unit=at)
+
+
+def moves(container: str, *, at: str = "", to: str = "") -> Touch:
+    return Touch(container=container, how=Contact.MOVES, at_unit=at, to_unit=to)
 
 
 def step(number: int, says: Claims | None, longest_hold: Duration = 2 * hour, **more: Any) -> Step:
