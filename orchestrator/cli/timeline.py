@@ -80,6 +80,12 @@ def told_outcome(outcome: Outcome, folder: Path | None) -> None:
     say(f"Batch {outcome.batch}: {outcome.status} after {_lasted(outcome)}")
     for line in outcome.still_open:
         say(f"  open: {line}")
+    scan = outcome.waits_in_vain
+    if scan is not None:
+        say(
+            f"Ended early: nobody could scan {scan.container} at {scan.place}, where "
+            f"{scan.path} needs it. Write the step that brings it there above that one."
+        )
     say()
     say(
         f"Identity checks made: {outcome.identity_checks}, "

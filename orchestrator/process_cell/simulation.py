@@ -18,7 +18,7 @@ from hw_mocks.ledger_record import ledger_of
 from hw_mocks.scenario import Arrival, Scenario, scenario_for
 from hw_mocks.world import Donor
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.state import BatchState, HostState
+from orchestrator.engine.state import AwaitedScan, BatchState, HostState
 from orchestrator.journal.events import EVENTS, AnyEvent
 from orchestrator.journal.journal import Recorded, read_events
 from orchestrator.journal.verify import Verdict, verify
@@ -26,7 +26,7 @@ from orchestrator.kernel.desks import Given
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.quantities import CellDensity, Cells, Duration, Fraction, Volume, hour
+from orchestrator.kernel.quantities import CellDensity, Cells, Duration, Fraction, Volume, day, hour
 from orchestrator.process_cell.config import CellConfig, LoadedCell
 from orchestrator.process_cell.emulated import emulated_cell
 from orchestrator.recipe.binding import (
@@ -45,6 +45,9 @@ REFERENCE_CELL: Final = Path(__file__).parents[2] / "protocols" / "cells" / "ref
 
 LONGEST_DAYS: Final = 60
 """A batch that hasn't ended by then stands still, and the simulation says so."""
+
+NOBODY_SCANS_AFTER: Final = 3 * day
+"""Far longer than the people of a simulation take: what is there they scan within hours."""
 
 LOOK_EVERY: Final = 1 * hour
 
@@ -117,6 +120,8 @@ class Outcome:
     """Whether anything of the batch stands in the store, cells or not."""
     limits: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     still_open: list[str] = field(default_factory=list[str])
+    waits_in_vain: AwaitedScan | None = None
+    """The scan that nobody could make, so that the simulation ended early."""
 
     @property
     def fold_expansion(self) -> float | None:
@@ -395,8 +400,17 @@ async def _until_ended(engine: Engine, batch: BatchId) -> None:
     while waited_h < 24 * LONGEST_DAYS:
         await engine.core.sleep(LOOK_EVERY)
         waited_h += 1
-        if is_over(engine.core.state, batch):
+        state = engine.core.state
+        if is_over(state, batch) or waits_in_vain(state, batch, engine.core.clock.utc()):
             return
+
+
+def waits_in_vain(state: HostState, batch: BatchId, now: Instant) -> AwaitedScan | None:
+    """Return a scan of the batch that nobody of the simulation can make, if it awaits one."""
+    for scan in state.scans.values():
+        if scan.batch == batch and now - scan.since > NOBODY_SCANS_AFTER:
+            return scan
+    return None
 
 
 def is_over(state: HostState, batch: BatchId) -> bool:
@@ -407,6 +421,10 @@ def is_over(state: HostState, batch: BatchId) -> bool:
         for task in state.tasks.values()
     )
     return bool(known.broken) or (known.status not in ("made", "running") and not owed)
+
+
+def _in_ms(days: float) -> Duration:
+    return Duration.of_base(round(days * 86_400_000))
 
 
 def _from_first_to_last(batch: BatchState) -> Duration:
@@ -466,4 +484,5 @@ def outcome_of(
             for path, phase in made.phases.items()
             if phase.ended_at is None
         ],
+        waits_in_vain=waits_in_vain(state, BATCH, began + _in_ms(days)),
     )
