@@ -14,6 +14,9 @@ from orchestrator.engine.state import ContainerState
 VALVE_OF: Final = {"waste": "p6"}
 """The valve of a kit's own bag where it has another name than the bag."""
 
+KIT: Final = "kit"
+"""What a tray is received as, and with it the bags that are fixed to it."""
+
 _JOINS: Final = (Handwork.WELD, Handwork.CONNECT_ASEPTICALLY)
 
 
@@ -39,14 +42,14 @@ def _picked(permit: Permit, act: PickContainer) -> str | None:
     if place != act.place:
         return f"{act.container} is at {place or 'no recorded place'}, not at {act.place}"
     for name, one in permit.state.containers.items():
-        if one.kit == act.container and one.place:  # a kit's own bags lie on its tray
+        if one.kit == act.container and one.what != KIT:  # its own bags lie on its tray
             return (
                 f"{name} hangs at {one.place}, joined to {act.container} at {one.port}; the arm "
                 "would drag it along"
             )
-    joined_to = permit.state.containers[act.container].kit
-    if joined_to:
-        return f"{act.container} is joined to {joined_to}; the arm would tear the joint"
+    picked = permit.state.containers[act.container]
+    if picked.kit:
+        return f"{act.container} is joined to {picked.kit}; the arm would tear the joint"
     held = _at(permit, f"{GRIPPER}/{permit.module.equipment}")
     return f"{permit.module.equipment} holds {held[0]}" if held else None
 

@@ -12,16 +12,16 @@ from orchestrator.kernel.identifiers import ContainerId, PlaceId
 from orchestrator.kernel.quantities import minute
 
 
-def thing(place: str, kit: str = "", port: str = "") -> Any:
-    return SimpleNamespace(place=place, kit=kit, port=port)
+def thing(place: str, kit: str = "", port: str = "", *, what: str = "reagent") -> Any:
+    return SimpleNamespace(place=place, kit=kit, port=port, what=what)
 
 
 def permit(picked: str, place: str, **containers: Any) -> Any:
     """Return what the interlock looks at: a kit K with its own bags, and what else there is."""
     kit = {
-        "K": thing("station"),
-        "K/vessel": thing("", "K", "vessel"),
-        "K/waste": thing("", "K", "waste"),
+        "K": thing("station", what="kit"),
+        "K/vessel": thing("", "K", "vessel", what="kit"),
+        "K/waste": thing("sampling", "K", "waste", what="kit"),
     }
     return SimpleNamespace(
         act=PickContainer(
