@@ -259,13 +259,22 @@ class Quantity:
             raise ValueError(
                 f"{value} ({type(value).__name__}) isn't a {cls.__name__}: {cls.how_to_write()}"
             )
-        raise ValueError(f"{value!r} isn't a {cls.__name__}: write text, e.g. '{cls._hint()}'")
+        raise NotAQuantityError(value, cls)
 
     @classmethod
-    def how_to_write(cls) -> str:
-        """Return what to write in Python for one, e.g. ``write a number ..., e.g. 1 * mL``."""
+    def how_to_write(cls, given: object = 1) -> str:
+        """Return what to write in Python for one, e.g. ``write a number ..., e.g. 1 * mL``.
+
+        The example begins with ``given`` if that is a number.
+        """
         word = next((word for word, unit in globals().items() if unit is cls.home), cls.home.name)
-        return f"write a number times a unit, e.g. 1 * {word}"
+        number = given if type(given) in (int, float) else 1
+        return f"write a number times a unit, e.g. {number} * {word}"
+
+    @classmethod
+    def how_to_write_text(cls) -> str:
+        """Return what to write where only text can stand."""
+        return f"write text, e.g. '{cls._hint()}'"
 
     @classmethod
     def _hint(cls) -> str:
@@ -286,6 +295,21 @@ class Quantity:
     ) -> JsonSchemaValue:
         """Describe it as text with an example."""
         return {"type": "string", "title": cls.__name__, "examples": [cls._hint()]}
+
+
+class NotAQuantityError(ValueError):
+    """What was given is neither a quantity nor the text of one."""
+
+    def __init__(self, given: object, kind: type[Quantity]) -> None:
+        super().__init__(f"{given!r} isn't a {kind.__name__}: {kind.how_to_write_text()}")
+        self.given = given
+        self.kind = kind
+
+    @property
+    def in_python(self) -> str:
+        """What to say to somebody who wrote it in Python, and not in a file of texts."""
+        told = repr(self.given)
+        return f"{told} isn't a {self.kind.__name__}: {self.kind.how_to_write(self.given)}"
 
 
 _new: Final = object.__new__
@@ -734,7 +758,7 @@ class Range(Generic[Q]):
             ValueError: The highest lies below the lowest.
         """
         if lowest > highest:
-            raise ValueError(f"{lowest} to {highest}: the highest lies below the lowest")
+            raise ValueError(f"{lowest} to {highest}: the highest lies below the lowest; swap them")
         object.__setattr__(self, "lowest", lowest)
         object.__setattr__(self, "highest", highest)
 

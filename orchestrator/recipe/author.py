@@ -17,7 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import currentframe
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from pydantic import ValidationError
 
@@ -29,6 +40,7 @@ from orchestrator.kernel.quantities import (
     Duration,
     Flow,
     Fraction,
+    NotAQuantityError,
     Quantity,
     RampRate,
     Range,
@@ -307,6 +319,7 @@ class Writer:
         self._names: dict[str, str] = {}
         self._values: set[str] = set()
         self._joined: dict[str, tuple[str, str]] = {}
+        self._samples: dict[str, int] = {}
         self._patients: set[str] = set()
         self._open: list[_Open] = [_Open(kind="procedure", slug="", path="", inside="")]
         self._number = 0
@@ -747,20 +760,38 @@ class Writer:
         given = self._surroundings(made, parameters.get("kit"))
         given |= {name: value for name, value in parameters.items() if value is not None}
         hold = longest_hold if longest_hold is not None else self._longest_hold()
-        try:
-            phase = made.model_validate(
-                {**given, "kind": version, "longest_hold": hold, "measures": measures or {}}
-            )
-        except ValidationError as invalid:
-            for error in invalid.errors():
-                if error["type"] == "missing" and self._has_fault_here():
-                    continue  # it was given, and told already to be wrong
-                self.fault("U010", _wrong_part(kind.replace("_", " "), kind, error))
+        given |= {"kind": version, "longest_hold": hold, "measures": measures or {}}
+        phase = self._phase(made, given, kind)
+        if phase is None:
             return Part(path)
         opened.items.append(
             model.Step(slug=slug, name=kind.replace("_", " ").capitalize(), phase=phase)
         )
         return Part(path)
+
+    def _phase(self, made: type[PhaseModel], given: dict[str, Any], kind: str) -> PhaseModel | None:
+        """Return the phase; where that can't be, say why.
+
+        A word that isn't one of those known is told, and another stands for it until all is
+        written: the step is still there for those that rest on it. Such a recipe isn't given out.
+        """
+        try:
+            return made.model_validate(given)
+        except ValidationError as invalid:
+            errors = invalid.errors()
+        was_told = self._has_fault_here()
+        for error in errors:
+            if error["type"] == "missing" and was_told:
+                continue  # it was given, and told already to be wrong
+            self.fault(*_wrong_part(kind.replace("_", " "), kind, error))
+        known = {".".join(map(str, error["loc"])): _words(made, error) for error in errors}
+        if not all(known.values()):
+            return None
+        stands_in = {name: words[0] for name, words in known.items()}
+        try:
+            return made.model_validate({**given, **stands_in})
+        except ValidationError:  # the author's own word may have fitted the rest, and this doesn't
+            return None
 
     def amount(self, value: Q | NotYet[Q], kind: type[Q], what: str) -> Amount | None:
         """Return what stands in the recipe for ``value``; a wrong dimension is a finding."""
@@ -794,9 +825,21 @@ class Writer:
     def measured(self, name: str, bounds: Range[Q]) -> NotYet[Q]:
         """Return a new measured value; its name is unique in the recipe."""
         if name in self._values:
-            self.fault("P060", f"{name!r} is measured twice; give the step another name")
+            self.fault("P060", f"{name!r} is measured twice; declare another container for it")
         self._values.add(name)
         return NotYet(Measured(name=name, bounds=_bounds(bounds)), type(bounds.lowest))
+
+    def sampled_into(self, tube: Container) -> str:
+        """Return what the next step's sample is called: as its tube, which serves once."""
+        number = self._number + 1
+        earlier = self._samples.setdefault(tube.name, number)
+        if earlier == number:
+            return tube.name
+        self.fault(
+            "P060",
+            f"the tube {tube.name!r} is used already by step {earlier}; declare another tube",
+        )
+        return f"{tube.name} of step {number}"
 
     def join(self, container: Container, kit: KitInUse, port: str) -> None:
         """Remember that ``container`` hangs at a port of ``kit``."""
@@ -911,9 +954,9 @@ class Writer:
             into.append(made())
         except ValidationError as invalid:
             *others, last = (_wrong_part(f"{what} {name!r}", what, one) for one in invalid.errors())
-            for other in others:
-                self.fault("U010", other)
-            raise CannotWriteError("U010", last) from None
+            for rule, other in others:
+                self.fault(rule, other)
+            raise CannotWriteError(*last) from None
 
     def _take_name(self, name: str, what: str) -> None:
         if name in self._names:
@@ -1393,8 +1436,9 @@ class CellCounter(Unit):
         """Draw a sample and count it; hold unless the result lies as expected."""
         writer = self._writer
         writer.passes(source, tube)
+        sample = writer.sampled_into(tube)
         names = {
-            report: f"{tube.name} {report.replace('_', ' ')}"
+            report: f"{sample} {report.replace('_', ' ')}"
             for report in ("viable_density", "viability", "cd3", "engineered")
         }
         part = writer.add(
@@ -1615,12 +1659,26 @@ def _slug(name: str) -> str:
     return "-".join(part for part in slug.split("-") if part)[:48] or "part"
 
 
-def _wrong_part(of: str, whole: str, error: ErrorDetails) -> str:
-    """Return in words which part of a step or a declaration isn't as it must be."""
+def _wrong_part(of: str, whole: str, error: ErrorDetails) -> tuple[str, str]:
+    """Return the rule, and in words which part of a step or a declaration breaks it."""
     where = ".".join(str(part) for part in error["loc"]) or whole
     if error["type"] == "missing":
-        return f"{of} says no {where}: write {where}=... in it"
-    return f"{of}, {where}: {error['msg'].removeprefix('Value error, ')}"
+        return "U010", f"{of} says no {where}: write {where}=... in it"
+    about = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        return "P040", f"{of}, {where}: unknown word {error['input']!r}; write {about['expected']}"
+    cause = about.get("error")
+    if isinstance(cause, NotAQuantityError):
+        return "U010", f"{of}, {where}: {cause.in_python}"
+    return "U010", f"{of}, {where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _words(made: type[PhaseModel], error: ErrorDetails) -> tuple[Any, ...]:
+    """Return the words among which a parameter isn't; none if that isn't what is wrong."""
+    annotation = made.model_fields[str(error["loc"][0])].annotation if error["loc"] else None
+    if error["type"] != "literal_error" or get_origin(annotation) is not Literal:
+        return ()
+    return get_args(annotation)
 
 
 def _nearest(word: str, known: Any) -> str:

@@ -76,10 +76,10 @@ def amount_of(value: Q | NotYet[Q], kind: type[Q]) -> Amount:
         if known.kind is kind:
             return known.amount
         raise TypeError(f"{known!r} is a {known.kind.__name__}, not a {kind.__name__}")
-    if not isinstance(cast("object", value), kind):
-        raise TypeError(
-            f"{value!s} ({type(value).__name__}) isn't a {kind.__name__}: {kind.how_to_write()}"
-        )
+    given = cast("object", value)
+    if not isinstance(given, kind):
+        told = f"{given} ({type(given).__name__})" if isinstance(given, Quantity) else repr(given)
+        raise TypeError(f"{told} isn't a {kind.__name__}: {kind.how_to_write(given)}")
     return Fixed(value=str(value))
 
 

@@ -34,7 +34,17 @@ _FAMILIES: Final = (
     "file",
 )
 
-_ADVICE: Final = (": write ", "; write ", "; add ", "; choose ", "; begin ", "; move ", "; give ")
+_ADVICE: Final = (
+    ": write ",
+    "; write ",
+    "; add ",
+    "; choose ",
+    "; begin ",
+    "; move ",
+    "; give ",
+    "; swap ",
+    "; declare ",
+)
 """How advice begins that stands in a finding's own text."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.kernel.quantities import Duration
-from orchestrator.recipe.model import Keep, Lag, Moment, PatientMaterial, Tier
+from orchestrator.recipe.model import Keep, Lag, Moment, PatientMaterial, Step, Tier
 from orchestrator.recipe.rules.flow import Times
 from orchestrator.recipe.rules.rule import Problem, Rule
 from orchestrator.recipe.rules.view import View
+
+_WRITE_SOURCE: Final = "; write source=... (a citation or 'set by site')"
 
 RULES = (
     Rule(
@@ -76,7 +78,7 @@ def look(view: View) -> Iterator[Problem]:
         yield from _lag(view, times, lag)
     for path, node in view.recipe.nodes.items():
         if isinstance(node, Keep) and not node.source.strip():
-            yield Problem("H050", path, f"{node.name!r} has no source.")
+            yield Problem("H050", path, f"{node.name!r} has no source{_WRITE_SOURCE}.")
     yield from _clocks(view, times)
     for material in view.recipe.materials:
         if isinstance(material, PatientMaterial) and material.longest_since_collection is None:
@@ -87,27 +89,36 @@ def look(view: View) -> Iterator[Problem]:
             )
 
 
+def _moment(view: View, moment: Moment) -> str:
+    """Return a moment as the author knows it: by the step's number, or the part's name."""
+    node = view.recipe.nodes.get(moment.path)
+    if isinstance(node, Step):
+        return f"the {moment.edge} of {view.told(moment.path)}"
+    return f"the {moment.edge} of {getattr(node, 'name', moment.path)!r}"
+
+
 def _lag(view: View, times: Times, lag: Lag) -> Iterator[Problem]:
     where = f"lag:{lag.name}"
     if not lag.source.strip():
-        yield Problem("H050", where, f"{lag.name!r} has no source.")
+        yield Problem("H050", where, f"{lag.name!r} has no source{_WRITE_SOURCE}.")
     if lag.minimum is None and lag.maximum is None:
-        yield Problem("H050", where, f"{lag.name!r} says neither minimum nor maximum.")
+        yield Problem("H050", where, f"{lag.name!r} says neither minimum nor maximum; write one.")
     if lag.minimum is not None and lag.maximum is not None and lag.minimum > lag.maximum:
-        yield Problem(
-            "H050", where, f"{lag.name!r}: {lag.minimum} at least and {lag.maximum} at most."
-        )
-    missing = [
-        moment.path
-        for moment in (lag.from_event, lag.to_event)
-        if moment.path not in view.recipe.nodes
-    ]
-    span = None if missing else times.between(lag.from_event, lag.to_event)
-    if missing or span is None:
         yield Problem(
             "H050",
             where,
-            f"{lag.name!r}: {lag.to_event.path} doesn't follow {lag.from_event.path}.",
+            f"{lag.name!r}: {lag.minimum} at least and {lag.maximum} at most; swap them.",
+        )
+    begins, ends = lag.from_event, lag.to_event
+    missing = [moment.path for moment in (begins, ends) if moment.path not in view.recipe.nodes]
+    span = None if missing else times.between(begins, ends)
+    if span is None:
+        swapped = not missing and times.between(ends, begins) is not None
+        yield Problem(
+            "H050",
+            where,
+            f"{lag.name!r}: {_moment(view, ends)} doesn't follow {_moment(view, begins)}; "
+            f"{'swap from_ and to' if swapped else 'choose moments that follow each other'}.",
         )
         return
     if lag.maximum is not None and span.highest > lag.maximum:

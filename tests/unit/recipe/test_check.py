@@ -116,6 +116,44 @@ def test_a_finding_names_the_line_and_what_to_do(tmp_path: Path) -> None:
             "U010 a Volume and a Duration don't add up. Write a number times a unit of that "
             "dimension, e.g. 250 * mL.",
         ),
+        (
+            "volume=800 * mL, flow",
+            "volume=250, flow",
+            "U010 transfer, volume: 250 isn't a Volume: write a number times a unit, e.g. "
+            "250 * mL.",
+        ),
+        (
+            "volume=900 * mL, in_use",
+            "volume=900, in_use",
+            "U010 reagent 'expansion medium', volume: 900 isn't a Volume: write a number times a "
+            "unit, e.g. 900 * mL.",
+        ),
+        (
+            'by="sterile_weld"',
+            'by="luer"',
+            "P040 connect, by: unknown word 'luer'; write 'sterile_weld' or 'aseptic_connector'.",
+        ),
+        (
+            "between(150 * mL, 300 * mL)",
+            "between(300 * mL, 150 * mL)",
+            "U010 300 mL to 150 mL: the highest lies below the lowest; swap them.",
+        ),
+        (
+            "from_=fill.end,\n        to=seeding.start",
+            "from_=seeding.start,\n        to=fill.end",
+            "H050 'warm medium': the end of 'Fill the culture bag' doesn't follow the start of "
+            "'Seed'; swap from_ and to.",
+        ),
+        (
+            'source="DR-031, table 6"',
+            'source=""',
+            "H050 'warm medium' has no source; write source=... (a citation or 'set by site').",
+        ),
+        (
+            "maximum=4 * hour",
+            "minimum=5 * hour, maximum=4 * hour",
+            "H050 'warm medium': 5 h at least and 4 h at most; swap them.",
+        ),
         ("800 * mL, flow", "800 * litre, flow", "P040 unknown word 'litre'; did you mean 'L'?"),
         ("800 * mL, flow", "800 * Hours, flow", "P040 unknown word 'Hours'; did you mean 'hour'?"),
         (
@@ -173,6 +211,50 @@ def test_a_step_is_named_by_its_number_and_what_it_does(tmp_path: Path) -> None:
     ]
     assert "Connect the leukapheresis bag to port p1" in found[1]
     assert "connect/1" not in "".join(found)
+
+
+def test_the_ends_of_a_limit_are_named_by_their_steps_numbers(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    text = text.replace("        station.transfer(medium", "        one = station.transfer(medium")
+    text = text.replace("        station.transfer(cells", "        two = station.transfer(cells")
+    text = text.replace("from_=fill.end", "from_=two.end").replace("seeding.start", "one.start")
+    file = tmp_path / "it.py"
+    file.write_text(text)
+    (found,) = check_file(file).findings
+    assert found.text.startswith("'warm medium': the start of step 4 (Move 800 mL ")
+    assert "doesn't follow the end of step 5 (" in found.text
+    assert found.text.endswith("; swap from_ and to.")
+
+
+def counts_into(*tubes: str) -> str:
+    """Return the example with one count into each of these tubes at its end."""
+    text = EXAMPLE.read_text()
+    named = dict.fromkeys(tubes)
+    head = "    density = p.ordered("
+    declared = "".join(f'    {tube} = p.tube("{tube}", capacity=2 * mL)\n' for tube in named)
+    text = text.replace(head, f'{declared}    n1 = p.equipment("n1", "cell_counter")\n{head}')
+    count = (
+        "        n1.count(kit.vessel, tube={}, at=station, sample_volume=1 * mL, "
+        "expect=between(0.1 * million_per_mL, 9 * million_per_mL), "
+        "viability_at_least=80 * percent)\n"
+    )
+    lag = text.index("    p.lag(")
+    text = text.replace("million_per_mL,\n", "million_per_mL,\n    percent,\n", 1)
+    lag = text.index("    p.lag(")
+    return text[:lag].rstrip() + "\n" + "".join(map(count.format, tubes)) + "\n" + text[lag:]
+
+
+def test_a_tube_that_is_used_already_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "it.py"
+    file.write_text(counts_into("one", "other"))
+    before = [finding.rule for finding in check_file(file).findings]
+    assert "P060" not in before
+    file.write_text(counts_into("one", "one"))
+    found = check_file(file).findings
+    assert [one.text for one in found if one.rule == "P060"] == [
+        "the tube 'one' is used already by step 6; declare another tube."
+    ]
+    assert sorted(one.rule for one in found) == sorted([*before, "P060"])
 
 
 def test_what_is_not_connected_is_said_once(tmp_path: Path) -> None:
