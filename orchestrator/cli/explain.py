@@ -12,26 +12,34 @@ from orchestrator.recipe.check import explain, rules
 
 
 def run(
-    rule: Annotated[str, typer.Argument(metavar="RULE", help="A rule's code, e.g. M010")],
+    codes: Annotated[
+        list[str], typer.Argument(metavar="RULE...", help="Codes of rules, e.g. M010 C010")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a rule of `cellwright check` demands, why, and what to do."""
-    known = rules().get(rule.upper())
-    if known is None:
-        raise CallRefusedError(
-            f"explain {rule!r}",
-            why="there is no such rule",
-            do_next=f"Name one of {', '.join(rules())}",
-        )
-    if as_json:
+    """Say what each of these rules of `cellwright check` demands, why, and what to do.
+
+    With --json one object a rule, one a line.
+    """
+    known = rules()
+    for code in codes:
+        if code.upper() not in known:
+            raise CallRefusedError(
+                f"explain {code!r}",
+                why="there is no such rule",
+                do_next=f"Name some of {', '.join(known)}",
+            )
+    asked = [known[code.upper()] for code in codes]
+    if not as_json:
+        say("\n\n".join(explain(rule.code).rstrip() for rule in asked))
+        return
+    for rule in asked:
         say_json(
             {
-                "rule": known.code,
-                "severity": known.severity,
-                "demands": known.demands,
-                "because": known.because,
-                "do_next": known.do_next,
+                "rule": rule.code,
+                "severity": rule.severity,
+                "demands": rule.demands,
+                "because": rule.because,
+                "do_next": rule.do_next,
             }
         )
-    else:
-        say(explain(rule).rstrip())

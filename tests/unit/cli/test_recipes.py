@@ -198,6 +198,22 @@ def test_a_rule_is_explained(capsys: Out) -> None:
     assert set(told) == {"rule", "severity", "demands", "because", "do_next"}
 
 
+def test_several_rules_are_explained_in_the_order_asked(capsys: Out) -> None:
+    called = call(capsys, "explain", "M010", "c010")
+    assert called.status == 0
+    assert called.out.startswith("M010: ")
+    assert "\n\nC010: " in called.out
+    told = call(capsys, "explain", "M010", "C010", "--json").objects
+    assert [one["rule"] for one in told] == ["M010", "C010"]
+
+
+def test_one_unknown_rule_among_several_explains_none(capsys: Out) -> None:
+    called = call(capsys, "explain", "M010", "M999")
+    assert called.status == 2
+    assert called.out == ""
+    assert_one_message(called, "M999", "no such rule")
+
+
 def test_an_unknown_rule_is_a_wrong_call(capsys: Out) -> None:
     called = call(capsys, "explain", "M999")
     assert called.status == 2
