@@ -233,7 +233,11 @@ def on_file(
     rows += [
         (one["lot"], one["material"], one["expires"][:10], one["unusable"]) for one in view["lots"]
     ]
-    say(in_columns(rows) if view["lots"] else "No lot is on file.")
+    say(
+        in_columns(rows)
+        if view["lots"]
+        else "No lot is on file. `cellwright receive lot` puts one there."
+    )
     say()
     rows = [("LABEL", "WHAT", "HOLDS", "LOT OR PATIENT", "")]
     rows += [
@@ -247,7 +251,13 @@ def on_file(
         for one in view["containers"]
         if not one["batch"]
     ]
-    say(in_columns(rows) if len(rows) > 1 else "Nothing that was received is free.")
+    if len(rows) > 1:
+        say(in_columns(rows))
+    else:
+        say(
+            "Nothing that was received is free. `cellwright receive list FILE` takes all of a "
+            "delivery, `cellwright receive --help` says how to receive one thing."
+        )
 
 
 def quarantine(

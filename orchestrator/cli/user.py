@@ -146,7 +146,10 @@ def list_people(data: DataFolder = None, as_json: AsJson = False) -> None:
         for user, one in people:
             say_json(_as_json(user, one.login, one.printed_name, one.roles))
     elif not people:
-        say("There is nobody yet.")
+        say(
+            "There is nobody yet. `cellwright user add LOGIN --name NAME --role administrator` "
+            "adds the first."
+        )
     else:
         rows = [(user, one.login, one.printed_name, ", ".join(one.roles)) for user, one in people]
         say(in_columns([("USER", "LOGS IN AS", "NAME", "ROLES"), *rows]))

@@ -131,8 +131,10 @@ def check_password(password: str, *, login: str) -> None:
         why = "it holds a character that can't be printed"
     elif len(set(folded)) < DIFFERENT_CHARACTERS_MIN:
         why = f"it has fewer than {DIFFERENT_CHARACTERS_MIN} different characters"
-    elif login.casefold() in folded or any(word in folded for word in COMMON):
-        why = "it holds the log-in name or one of the words that are tried first"
+    elif login.casefold() in folded:
+        why = "it holds the log-in name"
+    elif any(word in folded for word in COMMON):
+        why = "it holds one of the words that are tried first, such as 'password' or '12345'"
     else:
         return
     raise RefusedError(what, why=why, do_next=do_next)
@@ -304,7 +306,8 @@ def recognise(
             why="they don't belong together, or the name is locked after wrong tries",
             do_next=(
                 f"Try again; after {TRIES} wrong tries wait {FIRST_LOCK}, and twice as long "
-                f"after each further one, up to {LONGEST_LOCK}"
+                f"after each further one, up to {LONGEST_LOCK}; or ask an administrator whether "
+                "the name is on file"
             ),
         ),
         locks=locks,

@@ -154,6 +154,7 @@ def _wrong_people(commands: Commands) -> None:
     refused(commands, 1, "user", "add", "x.y", "--name", "X Y", "--role", "technician",
             says="Give --by LOGIN")  # fmt: skip
     refused(commands, 1, "user", "login", "nobody", says="they don't belong together")
+    refused(commands, 1, "user", "login", "nobody", says="ask an administrator whether the name")
     commands.wrong.add("nico")
     for _ in range(5):
         refused(commands, 1, "user", "login", "nico", says="they don't belong together")
@@ -179,6 +180,9 @@ def _wrong_recipe(commands: Commands) -> None:
 
 
 def _wrong_receipt(commands: Commands, folder: Path) -> None:
+    empty = commands.printed("receive", "show")
+    assert "No lot is on file. `cellwright receive lot`" in empty
+    assert "Nothing that was received is free. `cellwright receive list FILE`" in empty
     receive = ("receive", "reagent", "--catalogue", "t-cell-medium", "--volume", "250 mL",
                "--as", "dana", "--lot")  # fmt: skip
     refused(commands, 1, *receive, "LOT-9", says="lot LOT-9 was never received")
