@@ -182,6 +182,7 @@ def test_the_lists_are_what_the_author_can_say() -> None:
         "part",
         "passes",
         "position",
+        "sampled_into",
         "value_names",
         "written",
         "abandoned",
