@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from orchestrator.kernel.quantities import Duration
 from orchestrator.recipe.model import Keep, Lag, Moment, PatientMaterial, Step, Tier
