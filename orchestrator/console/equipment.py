@@ -10,6 +10,7 @@ from typing import Any, Final
 from devices.interfaces.driver import DeviceIdentity, Standing
 from orchestrator.console.office import Office
 from orchestrator.engine.outside_acts import outside_act_seen
+from orchestrator.engine.recognition import equipment_seen
 from orchestrator.journal.events import EquipmentSeen
 from orchestrator.kernel.errors import ProcessError, RefusedError
 from orchestrator.kernel.identifiers import CommandId, EquipmentId, UserId
@@ -44,7 +45,7 @@ class Equipment:
             outside = outside_act_seen(equipment, known, standing, only_acts_change)
             seq = await self._core.record_for_host(
                 *(() if outside is None else (outside,)),
-                _seen(equipment, identity, standing),
+                equipment_seen(equipment, identity, standing),
                 answer=arguments["answer"],
             )
         await self._engine.recognition.looked_at(equipment)
@@ -97,7 +98,7 @@ class Equipment:
             identity, standing = await self._read(f"take {name} as seen", name)
         except ProcessError:  # its next act meets the silent instrument and holds
             return ()
-        return (_seen(EquipmentId(name), identity, standing, explained_by=command),)
+        return (equipment_seen(EquipmentId(name), identity, standing, explained_by=command),)
 
     async def _read(self, what: str, name: str) -> tuple[DeviceIdentity, Standing]:
         """Return who a device is and what it shows; other commands are carried out meanwhile.
@@ -118,20 +119,3 @@ class Equipment:
                 do_next="Plug in the right instrument, or change the cell file",
             )
         return identity, standing
-
-
-def _seen(
-    equipment: EquipmentId,
-    identity: DeviceIdentity,
-    standing: Standing,
-    explained_by: CommandId | None = None,
-) -> EquipmentSeen:
-    return EquipmentSeen(
-        equipment=equipment,
-        model=identity.model,
-        serial=identity.serial,
-        firmware=identity.firmware,
-        values=standing.values,
-        witness=standing.witness,
-        explained_by=explained_by,
-    )

@@ -300,7 +300,7 @@ class _Connection(H11Protocol):
         super().__init__(config, state, {}, asyncio.get_running_loop())
         self._uid = uid
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if _uid_at_other_end(transport) != self._uid:
             self.app = _Refusing(
                 NotAuthorisedError(
@@ -319,14 +319,14 @@ class _Connection(H11Protocol):
                 ),
                 409,
             )
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._unset_keepalive_if_required()
 
 
-def _uid_at_other_end(transport: asyncio.Transport) -> int:
+def _uid_at_other_end(transport: asyncio.BaseTransport) -> int:
     end: socket.socket = transport.get_extra_info("socket")
     told = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     _, uid, _ = _PEER.unpack(told)

@@ -27,7 +27,7 @@ from orchestrator.engine.latch import Latch
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
-from orchestrator.engine.recognition import Recognition
+from orchestrator.engine.recognition import Recognition, equipment_seen
 from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import LATE_REPORT, HostState, TaskState
 from orchestrator.engine.tasks import Board
@@ -45,7 +45,6 @@ from orchestrator.journal.events import (
     BatchStarted,
     BatchStoodStill,
     CommandAnswered,
-    EquipmentSeen,
     HandWorkReportedLate,
     HostStarted,
     HostStopped,
@@ -662,16 +661,7 @@ class Engine:
             if seen is not None:
                 await self.core.record_for_host(seen)
         if known is None:
-            await self.core.record_for_host(
-                EquipmentSeen(
-                    equipment=equipment,
-                    model=identity.model,
-                    serial=identity.serial,
-                    firmware=identity.firmware,
-                    values=standing.values,
-                    witness=standing.witness,
-                )
-            )
+            await self.core.record_for_host(equipment_seen(equipment, identity, standing))
         await self.recognition.compare(equipment, identity)
 
     def _equipment_in_doubt(self) -> Iterator[str]:

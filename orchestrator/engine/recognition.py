@@ -8,12 +8,12 @@ with it, and nothing it says is used, until a person has looked (hazards H6).
 
 from __future__ import annotations
 
-from devices.interfaces.driver import DeviceIdentity
+from devices.interfaces.driver import DeviceIdentity, Standing
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
-from orchestrator.journal.events import OutsideActSeen
+from orchestrator.journal.events import EquipmentSeen, OutsideActSeen
 from orchestrator.kernel.errors import RefusedError
-from orchestrator.kernel.identifiers import BatchId, EquipmentId
+from orchestrator.kernel.identifiers import BatchId, CommandId, EquipmentId
 
 WHO_IT_IS = ("serial", "model")
 """What an exchanged instrument shows otherwise."""
@@ -23,6 +23,31 @@ class ExchangedError(RefusedError):
     """Another instrument answers. Nothing that it says was used."""
 
     code = "refused.exchanged"
+
+
+def equipment_seen(
+    equipment: EquipmentId,
+    identity: DeviceIdentity,
+    standing: Standing,
+    explained_by: CommandId | None = None,
+) -> EquipmentSeen:
+    """Return the record of who an instrument is and what it shows.
+
+    Args:
+        equipment: Its name in the cell file.
+        identity: Who it says it is.
+        standing: What it shows.
+        explained_by: The open attempt that explains what it shows, if one does.
+    """
+    return EquipmentSeen(
+        equipment=equipment,
+        model=identity.model,
+        serial=identity.serial,
+        firmware=identity.firmware,
+        values=standing.values,
+        witness=standing.witness,
+        explained_by=explained_by,
+    )
 
 
 class Recognition:

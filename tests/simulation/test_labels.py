@@ -69,6 +69,14 @@ class _Receipt:
         await self.engine.core.bells.until("news", self.is_reported)
         return self.reported()
 
+    async def until_reported_and_left(self) -> str:
+        """Return the task that is reported, once nobody works any more but who is told to."""
+        self.nobody_verifies()
+        task = await self.until_reported()
+        for one in self.cell.technicians:
+            one.is_on_duty = lambda _: False
+        return task
+
     async def labelled_anew(self) -> None:
         """Have people stick the next label on, beside one that is rejected and still there."""
         self.nobody_verifies()
@@ -223,10 +231,7 @@ def test_a_label_that_is_rejected_at_the_scanner_is_decided_by_two_people(
     tmp_path: Path, verdict: str
 ) -> None:
     async def attempt(receipt: _Receipt) -> None:
-        receipt.nobody_verifies()
-        task = await receipt.until_reported()
-        for one in receipt.cell.technicians:
-            one.is_on_duty = lambda _: False
+        task = await receipt.until_reported_and_left()
         first = receipt.state.tasks[task].values["label"]
         read = [receipt.was_called, first]
         await receipt.cell.give("supervisor", "verify_task", task=task, read=read)
@@ -269,10 +274,7 @@ def test_a_label_is_rejected_at_the_scanner_once_more(tmp_path: Path, verdict: s
 
     async def attempt(receipt: _Receipt) -> None:
         cell, state = receipt.cell, receipt.state
-        receipt.nobody_verifies()
-        task = await receipt.until_reported()
-        for one in cell.technicians:
-            one.is_on_duty = lambda _: False
+        task = await receipt.until_reported_and_left()
         first = state.tasks[task].values["label"]
         bag, doubt, stated = state.containers[receipt.bag], f"{task}/doubt", {"label": first}
 
@@ -318,10 +320,7 @@ def test_a_rejected_label_is_reported_of_nothing_any_more(tmp_path: Path, reject
 
     async def attempt(receipt: _Receipt) -> None:
         cell, state = receipt.cell, receipt.state
-        receipt.nobody_verifies()
-        task = await receipt.until_reported()
-        for one in cell.technicians:
-            one.is_on_duty = lambda _: False
+        task = await receipt.until_reported_and_left()
         first = state.tasks[task].values["label"]
         if rejected == "at the scanner":
             read = [receipt.was_called, first]

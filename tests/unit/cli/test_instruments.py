@@ -17,6 +17,7 @@ import threading
 import tty
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -223,6 +224,7 @@ def test_an_emulator_ends_on_an_interruption() -> None:
         [sys.executable, "-m", "orchestrator.cli.main", "emulate", "highres_microspin",
          "--at", "tcp://127.0.0.1:0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # "&" ignores it
     )  # fmt: skip
     assert process.stdout is not None
     assert "C1 (highres_microspin, emulated) is at tcp://127.0.0.1:" in process.stdout.readline()
