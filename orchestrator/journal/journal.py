@@ -534,9 +534,11 @@ class Journal(Generic[E]):
         )
         while found := _some(cursor):
             first = tree.size + 1
-            for expected, (seq, _) in enumerate(found, start=first):
+            for expected, (seq, leaf) in enumerate(found, start=first):
                 if seq != expected:
                     raise _broken(self.path, expected, "it is missing")
+                if type(leaf) is not bytes:
+                    raise _broken(self.path, expected, "its hash is damaged")
             leaves = [leaf for _, leaf in found]
             if newest is not None and tree.size < newest.size <= tree.size + len(leaves):
                 before = newest.size - tree.size
@@ -555,13 +557,15 @@ class Journal(Generic[E]):
         return tree
 
     def _newest_checkpoint(self) -> Checkpoint | None:
-        note = self._connection.execute(
+        newest = self._connection.execute(
             "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
-        ).get
-        if note is None:
+        ).fetchone()
+        if newest is None:
             return None
         try:
-            return self._signer.public.open(note)
+            if type(newest[0]) is not str:
+                raise NoteError("it is damaged")
+            return self._signer.public.open(newest[0])
         except NoteError as wrong:
             raise BrokenChainError(
                 f"open {self.path}",

@@ -253,6 +253,9 @@ class _Verification:
                 if number != expected:
                     self._found.add(None, f"checkpoint {expected} is missing")
                 expected = number + 1
+                if type(size) is not int or type(note) is not str:
+                    self._found.add(None, f"checkpoint {number} is damaged")
+                    continue
                 head = self._head(what, note, public, "own checkpoints only")
                 if head is None:
                     continue
