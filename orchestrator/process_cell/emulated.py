@@ -26,7 +26,7 @@ from orchestrator.console.desk import Desk
 from orchestrator.engine.engine import Engine, fold_journal
 from orchestrator.engine.state import HostState
 from orchestrator.journal.checkpoints import Signer
-from orchestrator.journal.events import EVENTS, AnyEvent
+from orchestrator.journal.events import EVENTS, AnyEvent, JournalLatched
 from orchestrator.journal.journal import Journal
 from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import JournalLatchedError
@@ -150,9 +150,13 @@ class EmulatedCell:
         slips: Slips,
         is_on_duty: Mapping[str, Callable[[float], bool]],
         by_urgency: bool,
+        vfs: str | None,
     ) -> None:
         """Furnish the room and let people in; nothing of the software runs yet."""
         self.seed = seed
+        self.latched_with: list[str] = []
+        """What the last engine said when its journal latched; one text, or none if it didn't."""
+        self._vfs = vfs
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.cell = load_cell(cell_file)
@@ -204,15 +208,24 @@ class EmulatedCell:
             clock=virtual_clock(),
             host=HOST,
             signer=self._signer,
+            last_words=lambda why: (HOST, JournalLatched(why=why)),
             reserve_bytes=4096,
+            vfs=self._vfs,
         )
+        self.latched_with = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 engine = await self._start(journal, fold_journal(journal), tasks)
-                yield engine
-                self.sever(engine)
+                try:
+                    yield engine
+                finally:
+                    self.sever(engine)
                 raise _Over
-        except* (_Over, JournalLatchedError):
+        except* _Over:
+            pass  # how an engine is left
+        except* JournalLatchedError as latched:
+            self.latched_with = [str(one) for one in latched.exceptions]
+        finally:
             journal.close()
 
     async def _start(
@@ -306,8 +319,12 @@ async def emulated_cell(
     slips: Slips | None = None,
     is_on_duty: Mapping[str, Callable[[float], bool]] | None = None,
     by_urgency: bool = True,
+    vfs: str | None = None,
 ) -> AsyncGenerator[EmulatedCell]:
-    """Yield a room with its people, who stay when engines die."""
+    """Yield a room with its people, who stay when engines die.
+
+    ``vfs`` names a registered VFS of SQLite for the journal, for proofs of disk errors.
+    """
     try:
         async with asyncio.TaskGroup() as people:
             yield EmulatedCell(
@@ -318,6 +335,7 @@ async def emulated_cell(
                 slips=slips or Slips(),
                 is_on_duty=is_on_duty or {},
                 by_urgency=by_urgency,
+                vfs=vfs,
             )
             raise _Over
     except* _Over:

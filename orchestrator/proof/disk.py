@@ -205,7 +205,7 @@ class Disk(apsw.VFS):
         """Do an operation, in whole or as far as it goes, and note it."""
         failure = self._failing(self.points + 1, (*_FAILING[kind], Failure.CUT))
         if failure is Failure.CUT:
-            raise apsw.exception_for(_CODES[failure])
+            raise _error(failure)
         asked = len(data)
         if failure is not None:
             data = data[: asked // 2 // PIECE_BYTES * PIECE_BYTES]
@@ -213,7 +213,7 @@ class Disk(apsw.VFS):
             do(data)
         self.log.append(Operation(kind, file, offset, data, asked, syncs_folder, failure))
         if failure not in (None, Failure.LIE):
-            raise apsw.exception_for(_CODES[failure])
+            raise _error(failure)
 
     def read(self, do: Callable[[], T]) -> T:
         """Read, or fail to."""
@@ -222,7 +222,7 @@ class Disk(apsw.VFS):
         if failure is None and self._failure is Failure.CUT and self.points + 1 >= self._from:
             failure = Failure.CUT
         if failure is not None:
-            raise apsw.exception_for(_CODES[failure])
+            raise _error(failure)
         return do()
 
     def _failing(self, number: int, possible: tuple[Failure, ...]) -> Failure | None:
@@ -248,10 +248,10 @@ class _File(apsw.VFSFile):
         return self._disk.read(lambda: read(amount, offset))
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 (SQLite's name)
-        write: Any = super().xWrite  # pyright: ignore[reportUnknownMemberType]
-        self._disk.change(
-            "write", self._name, lambda part: write(part, offset), offset=offset, data=bytes(data)
-        )
+        def write(part: bytes) -> None:
+            super(_File, self).xWrite(part, offset)  # pyright: ignore[reportUnknownMemberType]
+
+        self._disk.change("write", self._name, write, offset=offset, data=bytes(data))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 (SQLite's name)
         truncate = super().xTruncate
@@ -263,6 +263,12 @@ class _File(apsw.VFSFile):
             "sync", self._name, lambda _: sync(flags), syncs_folder=self._syncs_folder
         )
         self._syncs_folder = False
+
+
+def _error(failure: Failure) -> Exception:
+    error = apsw.exception_for(_CODES[failure])
+    error.args = (f"{failure.value} (planned)",)
+    return error
 
 
 # What is on the disk -----------------------------------------------------------------

@@ -128,10 +128,10 @@ def recipe_that_docks() -> Recipe:
 
 @asynccontextmanager
 async def thin_cell(
-    folder: Path, slips: Slips | None = None, *, kit_at: str = "station"
+    folder: Path, slips: Slips | None = None, *, kit_at: str = "station", vfs: str | None = None
 ) -> AsyncGenerator[EmulatedCell]:
     """Yield a room with one kit, docked or on the rack, and two patients' bags at hand."""
-    async with emulated_cell(folder, CELL, seed=SEED, slips=slips) as cell:
+    async with emulated_cell(folder, CELL, seed=SEED, slips=slips, vfs=vfs) as cell:
         bring(cell.world, kit_at=kit_at)
         yield cell
 
