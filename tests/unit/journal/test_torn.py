@@ -19,8 +19,8 @@ import pytest
 from orchestrator.journal import journal as journal_module
 from orchestrator.journal.journal import Journal, read_checkpoints, read_events
 from orchestrator.journal.verify import verify
-from orchestrator.kernel.errors import BrokenChainError, ProcessError
-from orchestrator.proof.disk import Disk, Failure, Image, put_image
+from orchestrator.kernel.errors import BrokenChainError, JournalLatchedError, ProcessError
+from orchestrator.proof.disk import Disk, Failure, Image, put_image, read_image
 from tests.unit.journal.builders import BATCH, TOYS, Noted, Poured, a_journal, opened
 
 IMAGES = 5
@@ -181,6 +181,66 @@ def test_a_sync_that_lies_loses_events(tmp_path: Path, seed: int) -> None:
         wrong = lost(work, tmp_path / "torn", seed, points[::3])
     assert wrong
     assert all(one.startswith(("unsound", "refused")) or "acknowledged" in one for one in wrong)
+
+
+async def test_what_is_acknowledged_after_a_failed_sync_and_a_restart_survives_a_cut(
+    tmp_path: Path, seed: int
+) -> None:
+    """A system that failed to sync holds pages that no later sync writes by itself."""
+    (tmp_path / "whole").mkdir()
+    with Disk(tmp_path / "whole" / "journal.sqlite") as disk:
+        work = Work(disk)
+        with a_journal(tmp_path / "whole", vfs=disk.name) as journal:
+            await work.append(journal, Poured(number=1))
+            disk.fail(Failure.SYNC, at=disk.points + 1)
+            with pytest.raises(JournalLatchedError, match="a sync fails"):
+                await work.append(journal, Poured(number=2))
+        with a_journal(tmp_path / "whole", vfs=disk.name) as journal:
+            assert journal.size == 2, "the system's memory has it; else the test shows nothing"
+            begun = disk.points
+            await work.append(journal, Poured(number=3))
+        points = range(begun + 1, disk.points + 2)
+        assert await asyncio.to_thread(assert_survives, work, tmp_path / "torn", seed, points) > 20
+
+
+async def test_a_cut_latches_the_journal_and_nothing_passes_it(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "whole").mkdir()
+    with Disk(tmp_path / "whole" / "journal.sqlite") as disk:
+        work = Work(disk)
+        with a_journal(tmp_path / "whole", vfs=disk.name) as journal:
+            await work.append(journal, Poured(number=1))
+            before = read_image(disk.journal)
+            cut_at = disk.points + 1
+            disk.fail(Failure.CUT, at=cut_at)
+            with pytest.raises(JournalLatchedError):
+                await work.append(journal, Poured(number=2))
+            with pytest.raises(ProcessError):
+                list(journal.events())
+        assert read_image(disk.journal) == before
+        assert disk.points + 1 == cut_at
+        tried = await asyncio.to_thread(assert_survives, work, tmp_path / "torn", seed, [cut_at])
+        assert tried == IMAGES
+
+
+async def test_a_start_on_a_disk_that_fails_to_read_is_refused_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    refused = 0
+    with Disk(tmp_path / "journal.sqlite") as disk:
+        journal = a_journal(tmp_path, vfs=disk.name)
+        await journal.append_all(BATCH, [Noted(text=f"{one} {LONG}") for one in range(9)])
+        journal.latch("left as a death leaves it")
+        journal.close()
+        for read in range(1, 6):
+            disk.fail(Failure.READ, at=disk.reads + read)
+            try:
+                a_journal(tmp_path, vfs=disk.name).close()
+            except ProcessError:
+                refused += 1
+            disk.be_well()
+        with a_journal(tmp_path, vfs=disk.name) as again:
+            assert again.size == 9
+    assert refused >= 3
 
 
 @pytest.mark.parametrize(
