@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.cli.cells import load
 from orchestrator.cli.folders import made_folder
-from orchestrator.cli.options import AsJson, DataFolder, data_folder
+from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, data_folder
 from orchestrator.cli.printing import say, say_json
 from orchestrator.cli.user import host_of
 from orchestrator.kernel.instants import Clock, SystemClock
@@ -36,6 +36,13 @@ def run(
             metavar="DIR", help="The folder of the room that the cell is emulated in, if it is"
         ),
     ] = None,
+    witness: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder under another account or host that checkpoints are copied to",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the daemon of a process cell until it is stopped (Ctrl-C or SIGTERM).
@@ -47,18 +54,37 @@ def run(
     loaded = load(cell)
     refuse_emulators_in_production(loaded.config)
     folder = data_folder(data)
+    if witness is not None:
+        witness = _elsewhere(witness.resolve(), folder.resolve())
     if room is None:
-        asyncio.run(_until_told(loaded, folder, SystemClock(), None, as_json=as_json))
+        serving = _until_told(loaded, folder, SystemClock(), None, witness, as_json=as_json)
+        asyncio.run(serving)
         return
     there = room.resolve()
     run_on_room_clock(
-        lambda clock: _until_told(loaded, folder, clock, there, as_json=as_json),
+        lambda clock: _until_told(loaded, folder, clock, there, witness, as_json=as_json),
         socket_path=there / "clock.sock",
     )
 
 
+def _elsewhere(witness: Path, data: Path) -> Path:
+    if witness.is_relative_to(data):
+        raise CallRefusedError(
+            f"copy checkpoints to {witness}",
+            why="it lies in the data folder, and who puts back one puts back the other",
+            do_next="Name a folder under another account or host",
+        )
+    return witness
+
+
 async def _until_told(
-    cell: LoadedCell, folder: Path, clock: Clock, room: Path | None, *, as_json: bool
+    cell: LoadedCell,
+    folder: Path,
+    clock: Clock,
+    room: Path | None,
+    witness: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     refuse_unopenable(cell.config, room=room)
     data = made_folder(folder)  # what can be known to be wrong is, by now: else nothing is made
@@ -68,7 +94,9 @@ async def _until_told(
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, ends.set)
     try:
-        async with running(cell, data, host=host_of(data), clock=clock, room=room) as engine:
+        async with running(
+            cell, data, host=host_of(data), clock=clock, room=room, witness=witness
+        ) as engine:
             collect_seldom()
             if as_json:
                 said = {"cell": cell.config.name, "console": str(data / CONSOLE)}

@@ -23,7 +23,7 @@ def run(
     ] = None,
     witness: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Signed notes that were copied from it, *.note"),
+        typer.Option(metavar="DIR", help="The folder that its checkpoints were copied to"),
     ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also read each event as this version knows it")
@@ -34,8 +34,8 @@ def run(
 
     Nothing is changed; the daemon may be at work. Exit status 0 if it is sound, 1 if not, 3
     if the file is no journal or the key file no key.
-    With --json one object with sound, events, merkle_root, anchored_to, first_bad_seq and
-    problems.
+    With --json one object with sound, events, merkle_root, anchored_to, unanchored_from,
+    unwitnessed_from, first_bad_seq and problems.
     """
     journal = path / "journal.sqlite" if path.is_dir() else path
     readable(journal, what="verify")
@@ -62,6 +62,8 @@ def run(
                 "events": verdict.events,
                 "merkle_root": verdict.merkle_root,
                 "anchored_to": verdict.anchored_to,
+                "unanchored_from": verdict.unanchored_from,
+                "unwitnessed_from": verdict.unwitnessed_from,
                 "first_bad_seq": verdict.first_bad_seq,
                 "problems": list(verdict.problems),
             }
@@ -100,6 +102,8 @@ def in_words(verdict: Verdict) -> str:
     rows.append(("anchored to", verdict.anchored_to))
     if verdict.unanchored_from is not None:
         rows.append(("no checkpoint covers", f"events from {verdict.unanchored_from} on"))
+    if verdict.unwitnessed_from is not None:
+        rows.append(("no witness has", f"events from {verdict.unwitnessed_from} on"))
     if verdict.first_bad_seq is not None:
         rows.append(("first bad event", str(verdict.first_bad_seq)))
     return "\n".join([in_columns(rows), *(f"- {problem}" for problem in verdict.problems)])

@@ -32,6 +32,7 @@ from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import LATE_REPORT, HostState, TaskState
 from orchestrator.engine.tasks import Board
 from orchestrator.engine.watches import Watches
+from orchestrator.engine.witnessing import Copier, Witnessing
 from orchestrator.engine.words import doubt_offered
 from orchestrator.journal.events import (
     AlarmAcknowledged,
@@ -119,6 +120,7 @@ class Engine:
         can_be_suspended: bool,
         folder: Path,
         by_urgency: bool = True,
+        witness: Copier | None = None,
     ) -> None:
         """Put the parts together; nothing happens before ``start``.
 
@@ -132,6 +134,7 @@ class Engine:
             can_be_suspended: Whether the loop's clock can stop while time goes on.
             folder: Where traces and the saved state are kept, beside the journal.
             by_urgency: Off only to show what first come first served would do.
+            witness: Copies the journal's checkpoints elsewhere, and has taken those there are.
         """
         self.core = Core(
             journal=journal,
@@ -153,6 +156,7 @@ class Engine:
         self.leases = Leases(self.core, self.needs, by_urgency=by_urgency)
         self.held_up = HeldUp(self.core, self.alarms, self.leases, self.spawn)
         self.limits = Limits(self.core, self.alarms)
+        self.witnessing = Witnessing(self.core, self.alarms, self.limits, witness)
         self._traces = Traces(folder / "traces", self.core, self.alarms)
         self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
@@ -184,9 +188,11 @@ class Engine:
         )
         for command in tuple(core.state.attempts):
             await self._quieten(command)
+        await self.witnessing.begin()
         for equipment in sorted(core.drivers):
             await self._see(EquipmentId(equipment))
         self.spawn(self.limits.watch, "watch of limits")
+        self.spawn(self.witnessing.watch, "copying to the witness")
         self.spawn(self.leases.watch, "watch of emptied places")
         self.spawn(self.watch_idle_equipment, "watch of idle instruments")
         await self._look_at_reports()
@@ -213,6 +219,7 @@ class Engine:
         await self._traces.close()
         await self._keeper.save()
         await self.core.record_the_end(HostStopped())
+        await self.witnessing.end()
 
     def _all_that_runs(self) -> Iterator[asyncio.Task[None]]:
         yield from self._runs.values()
@@ -233,7 +240,9 @@ class Engine:
 
         Raises:
             RefusedError: There is no such batch, or it was started before.
+            NotWitnessedError: The journal has missed its witness for too long.
         """
+        self.witnessing.refuse_if_overdue(f"start batch {batch}")
         known = self.core.state.batches.get(batch)
         again = self._not_admitted.get(batch)
         if known is None or known.status != "made" or (known.start_asked_by and again is None):
@@ -293,6 +302,7 @@ class Engine:
         await asyncio.wait({self._admissions[batch]})
 
     async def _admit(self, batch: BatchId) -> None:
+        self.witnessing.refuse_if_overdue(f"start batch {batch}")
         state = self.core.state.batches[batch]
         places = tuple(sorted(state.places.values()))
         if places:

@@ -106,6 +106,11 @@ def _host_stopped(state: HostState, at: Recorded[Any], event: ev.HostStopped) ->
     state.ended_well = True
 
 
+def _journal_witnessed(state: HostState, at: Recorded[Any], event: ev.JournalWitnessed) -> None:
+    del at
+    state.witnessed = event.events
+
+
 def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen) -> None:
     del at
     known = state.equipment.get(event.equipment)
@@ -749,6 +754,7 @@ _STEPS: Final = cast(
     {
         "host_started": _host_started,
         "host_stopped": _host_stopped,
+        "journal_witnessed": _journal_witnessed,
         "equipment_seen": _equipment_seen,
         "outside_act_seen": _outside_act_seen,
         "person_added": _person_added,

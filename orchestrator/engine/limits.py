@@ -25,6 +25,19 @@ from orchestrator.kernel.quantities import Duration, Range, second
 UTC_ERROR: Final = 2 * second
 """What two synchronised clocks may differ by. Set by site (hazards H12: jumps over 2 s)."""
 
+WITNESS: Final = "witness"
+"""The clock of a journal without its witness; also the name of its alarm."""
+
+_OF_MATERIAL: Final = (
+    "The material is beyond the time that was shown to be safe",
+    "Finish the step, or have quality decide",
+)
+
+_OF_WITNESS: Final = (
+    "No new batch is started; those that run go on",
+    "Bring the witness back; what waited for it can be started then",
+)
+
 
 class Limits:
     """Starts, watches and ends the limits of one host."""
@@ -99,14 +112,15 @@ class Limits:
 
     async def _run_out(self, name: str) -> None:
         limit = self._core.state.limits[name]
+        consequence, action = _OF_WITNESS if name == WITNESS else _OF_MATERIAL
         await self._core.record_for_host(
             LimitDue(limit=name),
             AlarmRaised(
                 alarm=f"limit {name}",
                 tier="block" if limit.tier == "block" else "alarm",
                 cause=f"{name}: {limit.maximum} has run out ({limit.source})",
-                consequence="The material is beyond the time that was shown to be safe",
-                action="Finish the step, or have quality decide",
+                consequence=consequence,
+                action=action,
                 batch=BatchId(limit.batch) if limit.batch else None,
             ),
         )

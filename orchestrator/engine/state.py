@@ -326,6 +326,8 @@ class HostState:
     synchronised: bool = True
     last_start: int = 0
     ended_well: bool = True
+    witnessed: int | None = None
+    """How many events its witness was last seen to vouch for; None where it never had one."""
     batches: dict[str, BatchState] = field(default_factory=dict)
     equipment: dict[str, EquipmentState] = field(default_factory=dict)
     lots: dict[str, LotState] = field(default_factory=dict)

@@ -83,6 +83,13 @@ class JournalLatched(Frozen):
     why: str
 
 
+class JournalWitnessed(Frozen):
+    """A witness outside the data folder agrees with this journal, and has its checkpoints."""
+
+    kind: Literal["journal_witnessed"] = "journal_witnessed"
+    events: int = Field(description="How many events the newest witnessed checkpoint counts")
+
+
 class EquipmentSeen(Frozen):
     """A device answered at start or after a reconnect, and this is what it showed."""
 
@@ -885,6 +892,7 @@ AnyEvent = Annotated[
     HostStarted
     | HostStopped
     | JournalLatched
+    | JournalWitnessed
     | EquipmentSeen
     | EquipmentQuieted
     | OutsideActSeen

@@ -327,6 +327,7 @@ class Journal(Generic[E]):
         self._closed = False
         self._listeners: list[Callable[[Sequence[Recorded[E]]], None]] = []
         self._at_latch: list[Callable[[], None]] = []
+        self._at_checkpoint: list[Callable[[str], None]] = []
         self._rows: list[Row] = []
         self._recorded: list[Recorded[E]] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -391,6 +392,10 @@ class Journal(Generic[E]):
         if self._latched is not None:
             told()
 
+    def at_checkpoint(self, told: Callable[[str], None]) -> None:
+        """Have ``told`` called with each signed note, in order, once it is durable."""
+        self._at_checkpoint.append(told)
+
     async def append(self, stream: str, event: E) -> int:
         """Return the event's number once it is durable.
 
@@ -439,6 +444,10 @@ class Journal(Generic[E]):
     def events(self, from_seq: int = 1) -> Iterator[Recorded[E]]:
         """Yield the durable events from ``from_seq`` on; see ``read_events``."""
         return read_events(self.path, self._adapter, from_seq=from_seq, vfs=self._vfs)
+
+    def notes(self) -> list[str]:
+        """Return the durable signed notes, oldest first."""
+        return read_checkpoints(self.path, vfs=self._vfs)
 
     def rows(self, from_seq: int = 1) -> Iterator[Row]:
         """Yield the stored rows from ``from_seq`` on, as they are."""
@@ -685,14 +694,17 @@ class Journal(Generic[E]):
         except BaseException as mistake:
             self.latch(f"the folded state can't be told: {mistake!r}")
             raise
+        notes = [self._signer.sign(checkpoint) for checkpoint in signed]
         try:
             with self._connection:
-                for checkpoint in signed:
-                    note = self._signer.sign(checkpoint)
+                for checkpoint, note in zip(signed, notes, strict=True):
                     self._connection.execute(_INSERT_CHECKPOINT, (checkpoint.size, note))
         except _WRITE_ERRORS as error:
             self._fail(error)
             return
+        for told in self._at_checkpoint:
+            for note in notes:
+                told(note)
         asked, self._checkpoints = self._checkpoints, []
         for one, checkpoint in zip(asked, signed, strict=True):
             _resolve(one.waiting, checkpoint)

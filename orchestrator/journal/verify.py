@@ -32,6 +32,7 @@ from orchestrator.journal.journal import (
     open_to_read,
 )
 from orchestrator.journal.merkle import HASH_BYTES, CompactRange
+from orchestrator.journal.witness import NOTES, framed, unframed
 from orchestrator.kernel.canonical import canonical
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ PAGE_BYTES_MOST: Final = 65_536
 APPLICATION_ID_AT: Final = 68
 """SQLite, "Database File Format", 1.3."""
 
+_OWN: Final = "own checkpoints only"
+
+_BY_HAND: Final = ".note"
+"""What the name of a single note in a witness folder ends with."""
+
 _DAMAGE: Final = (apsw.Error, UnicodeError, ValueError, TypeError, OverflowError, MemoryError)
 
 
@@ -56,7 +62,7 @@ class Verdict:
     says: against ``nothing`` it only excludes accidents, since who can write the file can
     hash it anew; against ``own checkpoints only`` nobody without the journal's key changed
     an event before ``unanchored_from``, but all after an earlier checkpoint may have been
-    dropped; against ``witness`` not that either.
+    dropped; against ``witness DIR`` not that either, up to ``unwitnessed_from``.
     """
 
     sound: bool
@@ -67,6 +73,9 @@ class Verdict:
     problems: tuple[str, ...]
     unanchored_from: int | None
     """The first event that no checkpoint covers; None if all are covered."""
+    unwitnessed_from: int | None = None
+    """The first event beyond the newest witnessed checkpoint; None without a witness, or if
+    it covers all."""
     is_journal: bool = True
     """False where nothing in the file says that it is, or ever was, a journal."""
 
@@ -85,7 +94,8 @@ def verify(
         path: The journal, with its ``-wal`` file beside it if there is one.
         key: File with the public key; else ``journal.pub`` beside the journal, if it is there.
         deep: Also read each event as this version knows it and write it canonically again.
-        witness: Folder of signed notes, ``*.note``, copied from the journal at earlier times.
+        witness: Folder that the daemon copied checkpoints to, and where single notes,
+            ``*.note``, may have been put by hand.
         adapter: For ``deep``: of the union of all events, if it isn't the product's own.
     """
     in_use = has_log(path)
@@ -143,6 +153,8 @@ class _Found:
         self.events = 0
         self.anchored_to = "nothing"
         self.anchored_size = 0
+        self.witness: Path | None = None
+        self.witnessed_size = 0
         self._problems: list[str] = []
         self._untold = 0
         self._first_bad: int | None = None
@@ -173,8 +185,14 @@ class _Found:
             first_bad_seq=self._first_bad,
             problems=problems,
             unanchored_from=self.anchored_size + 1 if self.anchored_size < self.events else None,
+            unwitnessed_from=self._unwitnessed(),
             is_journal=self._is_journal,
         )
+
+    def _unwitnessed(self) -> int | None:
+        if self.witness is None or self.witnessed_size >= self.events:
+            return None
+        return self.witnessed_size + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +219,14 @@ class _Verification:
         witness: Path | None,
         adapter: TypeAdapter[Any] | None,
     ) -> None:
+        self._found.witness = witness
+        held = self._held(witness)  # read before the journal, which is ahead of it
         self._connection.execute("BEGIN")  # one moment for all that follows
         if not self._is_journal():
             return
         public = self._key(key)
-        heads = [*self._own_heads(public), *self._witnessed_heads(public, witness)]
+        own = list(self._own_heads(public))
+        heads = [*own, *self._witnessed_heads(public, witness, held)]
         heads.sort(key=lambda head: head.checkpoint.size)
         self._rows(heads)
         if deep:
@@ -256,7 +277,7 @@ class _Verification:
                 if type(size) is not int or type(note) is not str:
                     self._found.add(None, f"checkpoint {number} is damaged")
                     continue
-                head = self._head(what, note, public, "own checkpoints only")
+                head = self._head(what, note, public, _OWN)
                 if head is None:
                     continue
                 if head.checkpoint.size != size or size < size_before:
@@ -267,24 +288,45 @@ class _Verification:
         except _DAMAGE as damage:
             self._found.add(None, f"checkpoint {expected} can't be read ({damage})")
 
-    def _witnessed_heads(self, public: PublicKey | None, witness: Path | None) -> Iterator[_Head]:
+    def _held(self, witness: Path | None) -> dict[str, bytes]:
+        """Return the files of a witness by name: of hosts, and notes put there by hand."""
+        held: dict[str, bytes] = {}
+        for path in sorted(witness.iterdir()) if witness is not None else ():
+            if path.suffix in (NOTES, _BY_HAND):
+                try:
+                    held[path.name] = path.read_bytes()
+                except OSError as wrong:
+                    self._found.add(None, f"{path}: {wrong.strerror}")
+        return held
+
+    def _witnessed_heads(
+        self, public: PublicKey | None, witness: Path | None, held: dict[str, bytes]
+    ) -> Iterator[_Head]:
         if witness is None:
             return
-        notes = sorted(witness.glob("*.note"))
+        host = self._connection.execute("SELECT host FROM events ORDER BY seq LIMIT 1").get
+        name = f"{host}{NOTES}"
+        by_hand = {one: text for one, text in held.items() if one.endswith(_BY_HAND)}
+        notes = [(one, text.decode(errors="replace")) for one, text in by_hand.items()]
+        if name in held:
+            whole, rest = unframed(held[name])
+            notes += [(f"{name} {number}", note) for number, note in enumerate(whole, start=1)]
+            if rest and not any(framed((note,)).startswith(rest) for note in self._own_notes()):
+                self._found.add(None, f"{witness / name}: it ends in what the journal hasn't")
         if not notes:
-            self._found.add(None, f"{witness}: there is no witnessed checkpoint")
+            whose = "" if host is None else f" of host {host}"
+            self._found.add(None, f"{witness}: there is no witnessed checkpoint{whose}")
         if public is None:
             self._found.add(None, f"{witness}: without the public key it can't be trusted")
             return
-        for path in notes:
-            try:
-                note = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeError) as wrong:
-                self._found.add(None, f"{path}: {wrong}")
-                continue
-            head = self._head(str(path), note, public, "witness")
+        for one, note in notes:
+            head = self._head(str(witness / one), note, public, f"witness {witness}")
             if head is not None:
                 yield head
+
+    def _own_notes(self) -> list[str]:
+        rows = self._connection.execute("SELECT note FROM checkpoints").fetchall()
+        return [note for (note,) in rows]
 
     def _head(self, what: str, note: str, public: PublicKey | None, anchor: str) -> _Head | None:
         try:
@@ -360,7 +402,8 @@ class _Verification:
     def _compare(self, head: _Head) -> None:
         size = head.checkpoint.size
         if self._found.tree.root() != head.checkpoint.root:
-            first = self._last_good_head + 1
+            is_own = head.anchor == _OWN  # who has the key could make these fit anew
+            first = (self._last_good_head if is_own else self._found.witnessed_size) + 1
             self._found.add(
                 first,
                 f"{head.what} doesn't fit the events: some of {first} to {size} were rewritten",
@@ -369,7 +412,10 @@ class _Verification:
         self._last_good_head = size
         if head.is_signed:
             self._found.anchored_size = max(self._found.anchored_size, size)
-            if self._found.anchored_to != "witness":
+            if self._found.witnessed_size == 0:
+                self._found.anchored_to = head.anchor
+            if head.anchor != _OWN:
+                self._found.witnessed_size = size
                 self._found.anchored_to = head.anchor
 
     def _events(self, adapter: TypeAdapter[Any] | None) -> None:

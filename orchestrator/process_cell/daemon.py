@@ -23,14 +23,18 @@ from orchestrator.console.service import serve_console
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.fold import fold
 from orchestrator.engine.keeping import resumed_state
+from orchestrator.engine.state import HostState
+from orchestrator.engine.witnessing import Copier
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, HOST, AlarmRaised, AnyEvent, JournalLatched
 from orchestrator.journal.journal import Journal, Recorded
+from orchestrator.journal.witness import Witness
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import (
     ConfigurationRefusedError,
     FailedError,
     ProcessError,
+    RefusedError,
 )
 from orchestrator.kernel.identifiers import HostId
 from orchestrator.kernel.instants import Clock
@@ -67,6 +71,12 @@ class NoAnswerAtStartError(FailedError):
     code = "failed.no-answer-at-start"
 
 
+class WitnessNotBegunError(RefusedError):
+    """A journal that never had a witness can't begin to have this one. Nothing was started."""
+
+    code = "refused.file.witness"
+
+
 class _Over(Exception):  # noqa: N818 - it isn't an error
     """Ends a task group whose tasks never end by themselves."""
 
@@ -88,7 +98,13 @@ def refuse_emulators_in_production(config: CellConfig) -> None:
 
 @asynccontextmanager
 async def running(
-    cell: LoadedCell, data: Path, *, host: HostId, clock: Clock, room: Path | None
+    cell: LoadedCell,
+    data: Path,
+    *,
+    host: HostId,
+    clock: Clock,
+    room: Path | None,
+    witness: Path | None = None,
 ) -> AsyncGenerator[Engine]:
     """Run the daemon inside the block; leave it in good order at the block's end.
 
@@ -98,19 +114,24 @@ async def running(
         host: Whose journal it is.
         clock: The system's, or the room's that this loop runs on.
         room: The folder of the room whose clock this is, or None.
+        witness: The folder that checkpoints are copied to, if there is one.
 
     Raises:
         ConfigurationRefusedError: The cell file doesn't fit. Nothing was started.
+        WitnessNotBegunError: The witness isn't there, and never was.
         PortRefusedError: A port is absent, busy, or has another instrument on it.
         NoAnswerAtStartError: An instrument doesn't answer, and no batch needs the daemon.
         JournalInUseError: Another daemon has this journal.
         JournalLatchedError: The journal failed while it ran.
+        WitnessContradictsError: The journal is older than its witness, or another.
+        WitnessDamagedError: The witness was changed.
     """
     config = cell.config
     refuse_emulators_in_production(config)
     with WireLogFile(data / "wires.log") as wire_log:
         journal, state = _opened(data, host, clock)
         try:
+            copier = await _compared(journal, state, witness, host, data)
             record = WireLog(clock, wire_log.keep).record
             lines = await open_lines(config, room=room, recorder=record)
             try:
@@ -125,6 +146,7 @@ async def running(
                         tasks=tasks,
                         can_be_suspended=room is None,
                         folder=data,
+                        witness=copier,
                     )
                     async with _served(engine, data / CONSOLE, room):
                         yield engine
@@ -154,6 +176,28 @@ def _opened(data: Path, host: HostId, clock: Clock) -> tuple[Journal[AnyEvent], 
     for recorded in journal.events(state.seq + 1):  # another daemon's last, until its lock fell
         fold(state, recorded)
     return journal, state
+
+
+async def _compared(
+    journal: Journal[AnyEvent], state: HostState, witness: Path | None, host: HostId, data: Path
+) -> Copier | None:
+    """Return what copies to the witness, once it agrees with the journal or isn't reached."""
+    if witness is None:
+        return None
+    public = Signer.stored(data, host, os.urandom).public
+    known = state.witnessed is not None
+    copier = Copier(Witness(witness, host, public, known=known))
+    copier.take(journal.notes())
+    try:
+        await copier.copy()
+    except OSError as failed:
+        if not known:
+            raise WitnessNotBegunError(
+                f"begin to copy checkpoints to {witness}",
+                why=failed.strerror or str(failed),
+                do_next="Name a folder that is there and that this user may write to",
+            ) from failed
+    return copier  # one that isn't reached is told by the engine, and tried again
 
 
 @asynccontextmanager

@@ -299,7 +299,7 @@ async def test_rows_dropped_with_their_checkpoints_are_found_by_the_witness_only
     notes = opened(path).execute("SELECT note FROM checkpoints").fetchall()
     (witness / "newest.note").write_text(str(notes[-1][0]))
     verdict = verify(path, witness=witness)
-    assert (verdict.sound, verdict.anchored_to) == (True, "witness")
+    assert (verdict.sound, verdict.anchored_to) == (True, f"witness {witness}")
     change(path, "DELETE FROM events WHERE seq > 22", "DELETE FROM checkpoints WHERE size > 20")
     alone = verify(path)
     assert (alone.sound, alone.anchored_to) == (True, "own checkpoints only")
