@@ -27,6 +27,7 @@ HARNESS: Final = (
     "tests/release_proof.py",
     "tests/simulation/left_out.py",
     "tests/simulation/many.py",
+    "tests/simulation/parked.py",
     "tests/simulation/two_patients.py",
     "tests/simulation/wires.py",
     "tests/unit/world/cultures.py",
@@ -74,6 +75,12 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "lost": "0",
         "sound": "True",
         "block_limits_overrun": "none",
+    },
+    "parked": {
+        "waiting": "100 each time",
+        "history": "10 times",
+        "seconds_at_most": "5",
+        "times_as_long": "1.3 at most",
     },
     "twelve on one cell, least": {
         "complete": "12",

@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "order": ("order", "Make a batch of an approved recipe, and start it"),
     "answer": ("answer", "List what people owe, and take, report, decide, verify or sign it"),
     "status": ("status", "Print one page per patient, from the journal alone"),
+    "watch": ("watch", "Alarm while the daemon is down or silent: a process of its own"),
     "report": ("report", "Print the record of one batch, from the journal alone"),
     "verify": ("verify", "Say whether a journal is what was written"),
     "user": ("user", "Add people, list them, log in and out"),
@@ -93,7 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def status_of(error: ProcessError) -> int:
     """Return the exit status that stands for ``error``."""
-    code = error.code
+    return status_of_code(error.code)
+
+
+def status_of_code(code: str) -> int:
+    """Return the exit status that stands for an error's code."""
     while code not in STATUS_OF:
         code = code.rpartition(".")[0]
         if not code:

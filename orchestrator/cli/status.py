@@ -23,7 +23,7 @@ from orchestrator.engine.phase_state import PhaseState, state_of_parent
 from orchestrator.engine.replay import collector_resting
 from orchestrator.engine.state import BatchState, ContainerState, HostState, LimitState
 from orchestrator.journal.events import EVENTS
-from orchestrator.journal.journal import read_events
+from orchestrator.journal.journal import has_writer, read_events
 from orchestrator.kernel.acts import Claims
 from orchestrator.kernel.errors import BrokenChainError, ProcessError, RefusedError
 from orchestrator.kernel.instants import Clock, Instant, SystemClock
@@ -109,16 +109,7 @@ def read_known(journal: Path) -> Known:
 
 def _daemon(journal: Path, known: Known) -> str:
     """Say whether a daemon has the journal open, by the lock that it holds."""
-    lock = journal.with_name(journal.name + ".lock")
-    try:
-        number = lock.stat().st_ino
-        held = any(
-            f":{number} " in line and " FLOCK " in line
-            for line in Path("/proc/locks").read_text("ascii").splitlines()
-        )
-    except OSError:
-        held = False
-    if held:
+    if has_writer(journal):
         return RUNS
     if known.damage is not None:
         return "down, and how it ended can't be read"

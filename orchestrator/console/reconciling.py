@@ -13,7 +13,7 @@ from orchestrator.console.equipment import Equipment
 from orchestrator.console.late_reports import decided, refuse_reporter, what_follows
 from orchestrator.console.named_tasks import refuse_anothers, require_unchanged, task_named
 from orchestrator.console.office import Office
-from orchestrator.console.reports import LABEL, values_of, values_owed
+from orchestrator.console.reports import values_of, values_owed
 from orchestrator.engine.refused_labels import rejection_alarm
 from orchestrator.engine.state import LATE_REPORT, AttemptState, TaskState
 from orchestrator.journal.events import (
@@ -27,7 +27,7 @@ from orchestrator.kernel.acts import Act, Effect, OnInterruption
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, TaskId, UserId
 from orchestrator.kernel.quantities import Quantity
-from orchestrator.kernel.tasks import DOUBT, LATE
+from orchestrator.kernel.tasks import DOUBT, LABEL, LATE
 from orchestrator.people.roles import require_second_person
 
 MEASURES: Final[Mapping[str, str]] = {"pump_volume": "volume", "spin": "at_speed"}

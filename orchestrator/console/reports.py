@@ -15,10 +15,7 @@ from chain_of_identity.pre_printed import read_applied
 from orchestrator.engine.state import HostState, TaskState
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.quantities import Quantity, Volume, mL
-from orchestrator.kernel.tasks import NOT_DONE
-
-LABEL: Final = "label"
-"""What is reported of a label that hands stuck on."""
+from orchestrator.kernel.tasks import LABEL, NOT_DONE
 
 VOLUME: Final = "volume"
 """What is reported of liquid that hands measured or moved."""

@@ -18,12 +18,11 @@ from typing import Any, Final, cast
 from chain_of_identity.gate import IdentityGate
 from chain_of_identity.pre_printed import refuse_misread
 from devices.interfaces.hands import Handwork
-from orchestrator.console.reports import LABEL
 from orchestrator.engine.materials import SHARED
 from orchestrator.engine.state import HostState, TaskState
 from orchestrator.kernel.errors import IdentityRefusedError, RefusedError
 from orchestrator.kernel.identifiers import ContainerId
-from orchestrator.kernel.tasks import NOT_DONE
+from orchestrator.kernel.tasks import LABEL, NOT_DONE
 
 _MAKES_IDENTITY: Final = frozenset(
     {

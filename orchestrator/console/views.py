@@ -8,14 +8,13 @@ from typing import Any, Final, cast
 
 from orchestrator.console.clearing import left, waits_for_its_batch
 from orchestrator.console.orders import order_view, why_unusable
-from orchestrator.console.reports import LABEL
 from orchestrator.console.second_looks import labels_to_read
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.phase_state import state_of_parent
-from orchestrator.engine.state import AwaitedScan, BatchState, HostState, TaskState
+from orchestrator.engine.phase_state import PhaseState, state_of_parent
+from orchestrator.engine.state import AwaitedScan, BatchState, ClosedBatch, HostState, TaskState
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 from orchestrator.kernel.quantities import Volume
-from orchestrator.kernel.tasks import DOUBT, LATE
+from orchestrator.kernel.tasks import DOUBT, LABEL, LATE
 
 
 def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -121,7 +120,24 @@ def batches(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return each batch: where it is, in which state, and since when."""
     del arguments
     state = engine.core.state
-    return {"batches": [_batch(name, batch) for name, batch in state.batches.items()]}
+    return {
+        "batches": [
+            *(_closed(name, batch) for name, batch in state.closed.items()),
+            *(_batch(name, batch) for name, batch in state.batches.items()),
+        ]
+    }
+
+
+def _closed(name: str, batch: ClosedBatch) -> dict[str, Any]:
+    return {
+        "batch": name,
+        "coi": batch.coi,
+        "status": batch.status,
+        "state": PhaseState.COMPLETE.value,
+        "phases": [],
+        "done": batch.phases,
+        "measured": batch.measured,
+    }
 
 
 def _batch(name: str, batch: BatchState) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.closed import ClosedBatches, closed_batches, fits
 from orchestrator.engine.core import Core
 from orchestrator.engine.replay import collector_resting, replayed
 from orchestrator.engine.state import HostState
@@ -170,7 +171,11 @@ def _saved_state(
         return HostState(), None
     try:
         with collector_resting():
-            return _STATE.validate_json(saved.state), saved.tree
+            state = _STATE.validate_json(saved.state)
+            if not fits(state, saved.parts):
+                raise ValueError("what was put away isn't what the state says")
+            ClosedBatches(state, saved.parts)
+            return state, saved.tree
     except (ProcessError, ValueError, TypeError) as unread:
         _LOG.warning(
             "%s isn't used: it can't be read (%s). The whole journal is read instead",
@@ -189,6 +194,7 @@ class StateKeeper:
         self._core = core
         self._version = version
         self._alarms = alarms
+        self._closed = closed_batches(core.state)
         self._saved_at = core.state.seq
         self._save_each = SAVE_EACH
         self._saving = False
@@ -224,11 +230,13 @@ class StateKeeper:
         kept: list[SavedState] = []
 
         def now() -> SavedState:
+            self._closed.put_away()
             kept.append(
                 SavedState(
                     folded_by(self._version),
                     _STATE.dump_json(self._core.state),
                     self._core.journal.tree,
+                    dict(self._closed.contents),
                 )
             )
             return kept[-1]
@@ -236,4 +244,5 @@ class StateKeeper:
         await self._core.checkpoint(lambda: now().statement())
         self._saved_at = kept[-1].seq  # also where it fails: not tried again at each event
         self._save_each = max(SAVE_EACH, len(kept[-1].state) // BYTES_FOR_EACH_EVENT)
-        save_state(self._path, kept[-1])
+        save_state(self._path, kept[-1], written=self._closed.saved)
+        self._closed.saved |= kept[-1].parts.keys()

@@ -105,6 +105,19 @@ class BatchState:
 
 
 @dataclass(slots=True)
+class ClosedBatch:
+    """A line about a batch that is over and put away (``engine.closed``)."""
+
+    coi: str
+    recipe: str
+    status: str
+    phases: int
+    measured: Texts
+    sha256: str
+    """Of what was put away."""
+
+
+@dataclass(slots=True)
 class EquipmentState:
     """A device as last settled: what only acts change, and what it said it is."""
 
@@ -329,6 +342,8 @@ class HostState:
     witnessed: int | None = None
     """How many events its witness was last seen to vouch for; None where it never had one."""
     batches: dict[str, BatchState] = field(default_factory=dict)
+    closed: dict[str, ClosedBatch] = field(default_factory=dict)
+    """Batches that are put away; a name finds them in ``batches`` all the same."""
     equipment: dict[str, EquipmentState] = field(default_factory=dict)
     lots: dict[str, LotState] = field(default_factory=dict)
     containers: dict[str, ContainerState] = field(default_factory=dict)

@@ -18,7 +18,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -191,7 +191,7 @@ def _connected(name: str, flags: int, vfs: str | None) -> Any:
     return apsw.Connection(name, flags=flags, vfs=vfs)
 
 
-def read_rows(path: Path, *, from_seq: int = 1, vfs: str | None = None) -> Iterator[Row]:
+def read_rows(path: Path, *, from_seq: int = 1, vfs: str | None = None) -> Generator[Row]:
     """Yield the stored rows from ``from_seq`` on, as they are and unchecked.
 
     All are of the moment of the first; the journal may be in use.
@@ -241,20 +241,51 @@ def read_events(
         raise _broken(path, expected, f"the file can't be read there ({damage})") from damage
 
 
+def read_row(path: Path, seq: int, *, vfs: str | None = None) -> Row | None:
+    """Return the stored row of event ``seq``, as it is; None if there is none.
+
+    Raises:
+        BrokenChainError: The file is gone, is damaged there, or is no database.
+    """
+    try:
+        with contextlib.closing(read_rows(path, from_seq=seq, vfs=vfs)) as rows:
+            row = next(rows, None)
+    except (apsw.Error, UnicodeError) as damage:
+        raise _broken(path, seq, f"the file can't be read there ({damage})") from damage
+    return None if row is None or row.seq != seq else row
+
+
+def has_writer(path: Path) -> bool:
+    """Tell whether a process has the journal at ``path`` open for writing, without asking it.
+
+    The kernel lists who holds the lock, so nothing is locked to find out.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        number = lock.stat().st_ino
+        return any(
+            f":{number} " in line and " FLOCK " in line
+            for line in Path("/proc/locks").read_text("ascii").splitlines()
+        )
+    except OSError:
+        return False
+
+
 def read_checkpoints(path: Path, *, size: int | None = None, vfs: str | None = None) -> list[str]:
     """Return the stored signed notes, oldest first, unchecked; of ``size`` only, if given.
 
     Raises:
         apsw.Error: The file is damaged or no database.
     """
-    connection = open_to_read(path, vfs=vfs)
-    try:
-        notes = connection.execute(
-            "SELECT note FROM checkpoints WHERE ?1 IS NULL OR size = ?1 ORDER BY number", (size,)
-        )
-        return [note for (note,) in notes]
-    finally:
-        connection.close()
+    with contextlib.closing(open_to_read(path, vfs=vfs)) as connection:
+        notes: list[str] = []
+        newest_first = "SELECT size, note FROM checkpoints ORDER BY number DESC"
+        for found, note in connection.execute(newest_first):
+            if size is not None and found < size:
+                break  # sizes never fall, so what is older is smaller as well
+            if size is None or found == size:
+                notes.append(note)
+        return notes[::-1]
 
 
 class _CheckpointAsked(NamedTuple):

@@ -4,13 +4,17 @@ A state is used only if a checkpoint that the journal's key signed says that exa
 these bytes were folded from exactly these events by this engine version. In every
 other case there is none, and the journal is folded from its first event.
 
+Parts of it that don't change any more are kept apart and written once. The state itself says
+which there are, with their digests: whoever reads it compares.
+
 Follows design section 5. What the bytes mean is the engine's business.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +31,14 @@ _TABLE: Final = (
     "seq INTEGER NOT NULL, engine_version TEXT NOT NULL, digest TEXT NOT NULL, "
     "state BLOB NOT NULL, tree BLOB NOT NULL) STRICT"
 )
+_PARTS_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS parts(name TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT"
+)
 _SAVE: Final = (
     "INSERT OR REPLACE INTO saved(only, seq, engine_version, digest, state, tree) "
     "VALUES (1, ?, ?, ?, ?, ?)"
 )
+_SAVE_PART: Final = "INSERT INTO parts(name, content) VALUES (?, ?)"
 _LOAD: Final = "SELECT seq, engine_version, digest, state, tree FROM saved"
 
 
@@ -48,6 +56,8 @@ class SavedState:
     state: bytes
     """The canonical folded state."""
     tree: CompactRange
+    parts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """What the state says is kept apart from it."""
 
     @property
     def seq(self) -> int:
@@ -59,14 +69,20 @@ class SavedState:
         return StateStatement(self.engine_version, digest(self.state))
 
 
-def save_state(path: Path, saved: SavedState) -> None:
+def save_state(path: Path, saved: SavedState, *, written: Collection[str] = ()) -> None:
     """Keep ``saved`` at ``path`` in place of what is there; a damaged file is replaced.
+
+    Args:
+        path: The file.
+        saved: What to keep.
+        written: The parts that the file has as they are, where it has them; they aren't
+            written again.
 
     Raises:
         NotSavedError: It can't be written. What was saved before is lost or still there.
     """
     try:
-        _save(path, saved)
+        _save(path, saved, written)
     except (apsw.Error, OSError) as failed:
         raise NotSavedError(
             f"save the folded state in {path.name}",
@@ -75,13 +91,13 @@ def save_state(path: Path, saved: SavedState) -> None:
         ) from failed
 
 
-def _save(path: Path, saved: SavedState) -> None:
+def _save(path: Path, saved: SavedState, written: Collection[str]) -> None:
     try:
-        _write(path, saved)
+        _write(path, saved, written)
     except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError):
         path.unlink(missing_ok=True)
         path.with_name(path.name + "-journal").unlink(missing_ok=True)
-        _write(path, saved)
+        _write(path, saved, ())
 
 
 def load_state(
@@ -107,15 +123,26 @@ def load_state(
     return None
 
 
-def _write(path: Path, saved: SavedState) -> None:
+def _write(path: Path, saved: SavedState, written: Collection[str]) -> None:
     connection = _connected(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     try:
         with connection:
             connection.execute(_TABLE)
+            connection.execute(_PARTS_TABLE)
             content = (saved.engine_version, digest(saved.state), saved.state)
             connection.execute(_SAVE, (saved.seq, *content, saved.tree.to_bytes()))
+            _write_parts(connection, saved.parts, written)
     finally:
         connection.close()
+
+
+def _write_parts(connection: Any, parts: Mapping[str, bytes], written: Collection[str]) -> None:
+    there = {name for (name,) in connection.execute("SELECT name FROM parts")}
+    stay = there & parts.keys() & set(written)
+    gone = [(name,) for name in there - stay]
+    connection.executemany("DELETE FROM parts WHERE name = ?", gone)
+    new = [(name, content) for name, content in parts.items() if name not in stay]
+    connection.executemany(_SAVE_PART, new)
 
 
 def _read(path: Path) -> SavedState | None:
@@ -124,12 +151,13 @@ def _read(path: Path) -> SavedState | None:
     connection = _connected(path, apsw.SQLITE_OPEN_READWRITE)
     try:
         row = connection.execute(_LOAD).fetchone()
+        parts: dict[str, bytes] = dict(connection.execute("SELECT name, content FROM parts"))
     finally:
         connection.close()
     if row is None:
         return None
     seq, engine_version, stored_digest, state, tree = row
-    saved = SavedState(engine_version, state, CompactRange.of_bytes(tree))
+    saved = SavedState(engine_version, state, CompactRange.of_bytes(tree), parts)
     if saved.seq != seq or digest(state) != stored_digest:
         return None
     return saved

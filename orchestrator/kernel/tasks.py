@@ -23,6 +23,9 @@ NOT_DONE: Final = "not done"
 REJECTED: Final = "rejected"
 """The choice by which hand work is settled that somebody says isn't as it was reported."""
 
+LABEL: Final = "label"
+"""The value of a report that says which label was stuck on: nobody else may report that one."""
+
 DOUBT: Final = "/doubt"
 """How the name of a task ends that asks what an attempt in doubt did."""
 

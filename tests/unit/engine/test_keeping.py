@@ -103,11 +103,11 @@ def test_a_state_that_cant_be_saved_raises_an_alarm_and_is_saved_later(
     save = keeping.save_state
     tried: list[int] = []
 
-    def busy_twice(path: Path, saved: Any) -> None:
+    def busy_twice(path: Path, saved: Any, **already: Any) -> None:
         tried.append(saved.seq)
         if len(tried) <= 2:
             raise NotSavedError("save it", why="database is locked", do_next="Wait")
-        save(path, saved)
+        save(path, saved, **already)
 
     monkeypatch.setattr(keeping, "save_state", busy_twice)
     state = HostState()
