@@ -37,8 +37,12 @@ SYNC_EMULATED_EVERY: Final = 6 * hour
 SAVE_EACH: Final = 10_000
 """Events between two saved states (design section 5), while the state is small."""
 
-BYTES_FOR_EACH_EVENT: Final = 100
-"""A larger state is saved more rarely: saving so much costs a fraction of an event."""
+BYTES_FOR_EACH_EVENT: Final = 500
+"""A larger state is saved more rarely: saving so much costs a fraction of an event.
+
+A hundred CAR-T batches that are open are 11 MB, saved each 22,000 events: what a host that
+died reads on from there is read in half a second.
+"""
 
 _NOT_SAVED: Final = "saved state"
 

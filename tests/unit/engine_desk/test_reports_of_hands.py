@@ -11,7 +11,6 @@ import pytest
 from chain_of_identity.pre_printed import roll
 from devices.interfaces.hands import HandAct, Handwork
 from hw_mocks.seeds import seeded_bytes
-from orchestrator.cli.status import Known, page_of_all
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm
 from orchestrator.engine.words import doubt_offered
@@ -44,6 +43,7 @@ from orchestrator.kernel.identifiers import (
 )
 from orchestrator.kernel.quantities import minute
 from orchestrator.process_cell.emulated import EmulatedCell
+from orchestrator.records.patient_page import Known, page_of_all
 from tests.simulation.thin import BAG, BATCH, KIT, OTHER_BAG
 from tests.unit.engine_desk.test_desk_refusals import tried
 
