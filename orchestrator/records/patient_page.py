@@ -451,7 +451,7 @@ def _by_hand(
     for one in doubtful:
         if one["act"] == HAND_WORK:
             yield (
-                f"Don't do this again by hand: {one['asked']}. Nobody knows yet how much of it "
+                f"Don't do this again by hand ({one['asked']}): nobody knows yet how much of it "
                 f"was done. Ask who was at it and look. {WRITTEN_DOWN}"
             )
             continue

@@ -26,8 +26,8 @@ def recorded(cell: EmulatedCell) -> list[Recorded[AnyEvent]]:
 def test_a_state_that_isnt_saved_at_the_end_is_said_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, saved: Any) -> None:
-        del path, saved
+    def full(path: Path, saved: Any, **already: Any) -> None:
+        del path, saved, already
         raise NotSavedError("save it", why="no space left", do_next="Make room")
 
     monkeypatch.setattr(keeping, "save_state", full)

@@ -499,7 +499,7 @@ def test_hand_work_in_doubt_is_told_in_the_words_of_its_instruction(tmp_path: Pa
         await doubt_about(engine, Handwork.APPLY_LABEL, "label")
         told = engine.core.state.tasks[TaskId(DOUBT)].text
         assert told.startswith("hand work (apply label) is in doubt: reported late. Asked was: do")
-        known = Known(engine.core.state, {}, None, "down", None)
+        known = Known(engine.core.state, daemon="down")
         (page,) = (
             one for one in page_of_all(known, engine.core.clock)["patients"] if one["in_doubt"]
         )
