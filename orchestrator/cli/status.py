@@ -64,8 +64,8 @@ def run(
 
 def _in_words(pages: Mapping[str, Any]) -> Iterator[str]:
     yield from _text(
-        f"As of {_at(pages['as_of'])} by this host's clock. The daemon: {pages['daemon']}. "
-        f"{pages['events']} events."
+        f"{pages['events']} events. As of {_at(pages['as_of'])} by this host's clock. "
+        f"The daemon: {pages['daemon']}."
     )
     if pages["unreadable_from"] is not None:
         yield from _text(
