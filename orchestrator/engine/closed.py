@@ -3,11 +3,12 @@
 A batch is closed once it has ended as its recipe asks and nothing of it is open: no task, no
 lease, no limit, no alarm that stands. Its part of the state is then kept packed beside the
 rest, which holds a line about it and the digest of what was packed. It is found by its name
-and by the names of its tasks as before, and is unpacked then; whoever goes through all batches
-or tasks goes through those that aren't put away. So what a start reads grows with the open
-batches.
+and by the names of its tasks and containers as before, and is unpacked then; whoever goes
+through all batches or tasks goes through those that aren't put away. So what a start reads
+grows with the open batches.
 
-What a closed batch left behind stays in the state: containers, labels, lots, deviations.
+With it go its containers that were thrown away; their labels stay taken. What else it left
+behind stays in the state: containers that still are somewhere, labels, lots, deviations.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from orchestrator.engine.materials import DISCARDED
 from orchestrator.engine.phase_state import PhaseState
-from orchestrator.engine.state import BatchState, ClosedBatch, HostState, TaskState
+from orchestrator.engine.state import (
+    BatchState,
+    ClosedBatch,
+    ContainerState,
+    HostState,
+    TaskState,
+)
 from orchestrator.kernel.tasks import LABEL
 
 V = TypeVar("V")
@@ -37,6 +45,7 @@ _OVER: Final = ("done", "withdrawn")
 class _Packed:
     batch: BatchState
     tasks: dict[str, TaskState]
+    containers: dict[str, ContainerState]
 
 
 _PACKED: Final = TypeAdapter(_Packed)
@@ -91,8 +100,12 @@ class ClosedBatches:
         """What is put away now."""
         self.saved: set[str] = set(self.contents)
         """Those of them that the saved state's file has."""
+        self._batch_of = {
+            container: name for name, one in state.closed.items() for container in one.containers
+        }
         state.batches = Found(state.batches, self, self._take_out)
         state.tasks = Found(state.tasks, self, self._take_out_of_task)
+        state.containers = Found(state.containers, self, self._take_out_of_container)
 
     def put_away(self) -> None:
         """Put away every batch that is closed by now."""
@@ -100,9 +113,14 @@ class ClosedBatches:
         for name in list(closable(state)):
             batch = state.batches[name]
             tasks = {task: one for task, one in state.tasks.items() if one.batch == name}
-            packed = zlib.compress(_PACKED.dump_json(_Packed(batch, tasks)), _PACKED_HARD)
+            thrown = dict(_thrown_away(state, name))
+            content = _PACKED.dump_json(_Packed(batch, tasks, thrown))
+            packed = zlib.compress(content, _PACKED_HARD)
             for task in tasks:
                 del state.tasks[task]
+            for container in thrown:
+                del state.containers[container]
+                self._batch_of[container] = name
             del state.batches[name]
             self.contents[name] = packed
             self.saved.discard(name)
@@ -112,6 +130,7 @@ class ClosedBatches:
                 status=batch.status,
                 phases=len(batch.phases),
                 measured=batch.measured,
+                containers=list(thrown),
                 sha256=sha256(packed).hexdigest(),
             )
 
@@ -125,10 +144,27 @@ class ClosedBatches:
         was = _PACKED.validate_json(zlib.decompress(packed))
         self._state.batches[name] = was.batch
         self._state.tasks.update(was.tasks)
+        self._state.containers.update(was.containers)
+        for container in was.containers:
+            del self._batch_of[container]
         return True
 
     def _take_out_of_task(self, task: str) -> bool:
         return bool(self.contents) and self._take_out(task.partition("/")[0])
+
+    def _take_out_of_container(self, container: str) -> bool:
+        batch = self._batch_of.get(container)
+        return batch is not None and self._take_out(batch)
+
+
+def _thrown_away(state: HostState, batch: str) -> Iterator[tuple[str, ContainerState]]:
+    """Yield a batch's containers that nobody meets again, where nobody has to decide on them."""
+    shown = dict(state.containers)  # in a copy no name brings another batch back
+    for name, one in shown.items():
+        if one.batch == batch and not (one.quarantined or one.beside):
+            kit = shown.get(one.kit)
+            if DISCARDED in (one.place, "" if kit is None else kit.place):
+                yield name, one
 
 
 def closable(state: HostState) -> Iterator[str]:

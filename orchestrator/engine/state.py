@@ -113,6 +113,8 @@ class ClosedBatch:
     status: str
     phases: int
     measured: Texts
+    containers: list[str]
+    """Those that were put away with it."""
     sha256: str
     """Of what was put away."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hw_mocks.room import Room, furnish
 from hw_mocks.world import World
@@ -24,14 +24,22 @@ from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.core import Core
 from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.engine.keeping import StateKeeper, resumed_state
+from orchestrator.engine.materials import DISCARDED
 from orchestrator.engine.state import BatchState, HostState
 from orchestrator.journal.checkpoints import Signer
-from orchestrator.journal.events import EVENTS, AnyEvent, HostStopped, LeaseReleased
+from orchestrator.journal.events import (
+    EVENTS,
+    AnyEvent,
+    ContainerPlaced,
+    HostStopped,
+    LeaseReleased,
+)
 from orchestrator.journal.journal import Journal, Row, read_rows
 from orchestrator.journal.merkle import CompactRange
-from orchestrator.kernel.identifiers import BatchId, BootId, HostId, PlaceId
+from orchestrator.kernel.identifiers import BatchId, BootId, ContainerId, HostId, PlaceId, UserId
 from orchestrator.kernel.instants import Clock, Instant
 from orchestrator.kernel.quantities import Duration
+from orchestrator.kernel.tasks import LABEL
 from orchestrator.process_cell.build import make_drivers
 from orchestrator.process_cell.config import LoadedCell, load_cell
 from orchestrator.process_cell.simulation import REFERENCE_CELL, simulate
@@ -39,6 +47,9 @@ from orchestrator.recipe.model import Recipe
 from orchestrator.virtual_time import USUAL_START, run_in_virtual_time, virtual_clock
 
 NAME: Final = HostId("parked")
+OUT: Final = "courier"
+"""Where a product is that has left the cell."""
+
 SIGNER: Final = Signer.of_entropy(NAME, bytes)
 
 OF_EVERYBODY: Final = frozenset(
@@ -78,7 +89,9 @@ def story_of(recipe: Recipe, folder: Path) -> Story:
             shared.append(row)
             continue
         own.append(row)
-        body: dict[str, str] = json.loads(row.body)
+        body: dict[str, Any] = json.loads(row.body)
+        if row.kind == "task_reported" and LABEL in body["values"]:
+            names.add(body["values"][LABEL])
         if row.kind in ("container_received", "batch_made"):
             names |= {body[one] for one in _NAMES if body.get(one)}
         if row.kind == "wait_started":
@@ -94,7 +107,8 @@ def story_of(recipe: Recipe, folder: Path) -> Story:
 
 def told_again(story: Story, number: int, events: int) -> Iterator[Row]:
     """Yield the first ``events`` of a story, as another batch's."""
-    names = re.compile("|".join(re.escape(one) for one in story.names) + r"(?!\d)")
+    every = "|".join(re.escape(one) for one in story.names)
+    names = re.compile(rf"(?<![\w-])(?:{every})(?![\w-])")
 
     def other(found: re.Match[str]) -> str:
         name = found.group()
@@ -159,7 +173,24 @@ def write_history(folder: Path, story: Story, *, parked: int, over: int, clean: 
 
 
 async def _handed_over(core: Core) -> None:
-    """Let go the places of batches that are over: their product has left the cell."""
+    """Have what is left of batches that are over thrown away, and their product carried out."""
+    for name, one in tuple(core.state.containers.items()):
+        if (
+            one.batch
+            and core.state.batches[one.batch].status == "complete"
+            and one.place not in ("", OUT, DISCARDED)
+        ):
+            place = OUT if one.place.startswith("dewar/") else DISCARDED
+            await core.record_for_host(
+                ContainerPlaced(
+                    container=ContainerId(name),
+                    label=one.label,
+                    place=place,
+                    how="carried",
+                    why="the batch is over",
+                    by=UserId("U-0001"),
+                )
+            )
     for place, lease in tuple(core.state.leases.items()):
         if core.state.batches[lease.batch].status == "complete":
             batch = BatchId(lease.batch)

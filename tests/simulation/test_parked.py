@@ -51,6 +51,12 @@ def test_what_was_put_away_is_found_as_it_was(tmp_path: Path, story: Story) -> N
     state, folded = loaded(folder), replayed(HostState(), folder / "journal.sqlite")
     assert len(state.batches) == PARKED
     assert len(state.closed) == OVER
+    thrown = next(iter(state.closed.values())).containers
+    assert thrown
+    assert not set(thrown) & set(state.containers)
+    assert set(thrown) <= set(state.labels.values()), "their labels stay taken"
+    assert state.containers[thrown[0]] == folded.containers[thrown[0]]
+    assert len(state.closed) == OVER - 1
     assert "B-none" not in state.batches
     assert "B-none/task" not in state.tasks
     for task, known in folded.tasks.items():
@@ -58,11 +64,12 @@ def test_what_was_put_away_is_found_as_it_was(tmp_path: Path, story: Story) -> N
     assert set(folded.batches) == {one for one in folded.batches if one in state.batches}
     assert {one: state.batches[one] for one in folded.batches} == folded.batches
     assert dict(state.tasks) == folded.tasks
+    assert dict(state.containers) == folded.containers
     assert state.closed == {}
 
 
 def test_a_batch_that_is_over_costs_a_start_little(tmp_path: Path, story: Story) -> None:
-    """Of what it adds to the state, all but its line, its containers and labels is away."""
+    """Of what it adds to the state, all but its line, its product and its labels is away."""
 
     def bytes_read(over: int) -> tuple[int, int]:
         folder = tmp_path / str(over)
