@@ -25,7 +25,7 @@ from orchestrator.console.client import ConsoleClient
 from orchestrator.kernel.errors import ProcessError
 from orchestrator.kernel.instants import Clock, Instant, SystemClock
 from orchestrator.kernel.quantities import Duration, second
-from orchestrator.records.watching import DAMAGED_LOOKS, Follower, Standing
+from orchestrator.records.watching import DAMAGED_LOOKS, Follower, StandingAlarm
 
 ANSWERS_WITHIN_S: Final = 5.0
 """How long the daemon may take to say that it is there. Set by site."""
@@ -124,7 +124,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         """Begin with nothing said, and a daemon that counts as there."""
-        self._said: dict[str, Standing] = {}
+        self._said: dict[str, StandingAlarm] = {}
         self._silent: tuple[Duration, Instant] | None = None
         self._has_noted_clock = False
 
@@ -153,7 +153,9 @@ class Watch:
         asked, since = self._silent
         return since if self.clock.boottime().base - asked.base >= SILENT_FOR.base else None
 
-    def tell(self, silent_since: Instant | None, tasks: asyncio.TaskGroup) -> Iterable[Standing]:
+    def tell(
+        self, silent_since: Instant | None, tasks: asyncio.TaskGroup
+    ) -> Iterable[StandingAlarm]:
         """Say what was not said yet, and what is over; return what stands."""
         if self.follower.has_another_clock() and not self._has_noted_clock:
             self._has_noted_clock = True
@@ -179,7 +181,9 @@ class Teller:
     as_json: bool
     command: list[str]
 
-    def tell(self, state: str, alarm: Standing, watch: Watch, tasks: asyncio.TaskGroup) -> None:
+    def tell(
+        self, state: str, alarm: StandingAlarm, watch: Watch, tasks: asyncio.TaskGroup
+    ) -> None:
         """Say that an alarm is raised, or over."""
         batches = watch.follower.state.batches
         coi_of = {name: batches[name].coi for name in alarm.batches if name in batches}

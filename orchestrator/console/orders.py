@@ -270,7 +270,7 @@ def why_unusable(state: HostState, name: str, now: Instant) -> str:
 
 def next_batch(state: HostState) -> str:
     """Return a name for the next batch that no batch has."""
-    number = len(state.batches) + 1
+    number = len(state.batches) + len(state.closed) + 1
     while f"B-{number:03d}" in state.batches:
         number += 1
     return f"B-{number:03d}"

@@ -21,7 +21,7 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.acts import Act
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
-from orchestrator.kernel.tasks import DOUBT
+from orchestrator.kernel.tasks import DOUBT, OVER
 
 
 class Rejecting:
@@ -72,7 +72,7 @@ class Rejecting:
         batch = BatchId(task.batch)
         rejected = TaskRejected(task=name, by=user, why=why)
         doubt = self._core.state.tasks.get(f"{name}{DOUBT}")
-        if doubt is not None and doubt.status not in ("done", "withdrawn"):
+        if doubt is not None and doubt.status not in OVER:
             # two people are asked already
             return await self._core.record(batch, rejected, answer=arguments["answer"])
         things = in_question(self._core.state, task)

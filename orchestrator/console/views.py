@@ -14,7 +14,7 @@ from orchestrator.engine.phase_state import PhaseState, state_of_parent
 from orchestrator.engine.state import AwaitedScan, BatchState, ClosedBatch, HostState, TaskState
 from orchestrator.kernel.errors import RecipeRefusedError, RefusedError
 from orchestrator.kernel.quantities import Volume
-from orchestrator.kernel.tasks import DOUBT, LABEL, LATE
+from orchestrator.kernel.tasks import DOUBT, LABEL, LATE, OVER
 
 
 def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -43,8 +43,7 @@ def work(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
                 "left": left(engine, name, task),
             }
             for name, task in state.tasks.items()
-            if task.status not in ("done", "withdrawn")
-            and not waits_for_its_batch(engine, name, task)
+            if task.status not in OVER and not waits_for_its_batch(engine, name, task)
         ],
         "scans": [
             {

@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Final, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -30,15 +30,16 @@ from orchestrator.engine.state import (
     HostState,
     TaskState,
 )
-from orchestrator.kernel.tasks import LABEL
+from orchestrator.kernel.tasks import LABEL, OVER
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_keys, dict_values  # the types of dict's own
 
 V = TypeVar("V")
 D = TypeVar("D")
 
 _PACKED_HARD: Final = 6
 """zlib's own default: a tenth of the size, in a few milliseconds for each batch."""
-
-_OVER: Final = ("done", "withdrawn")
 
 
 @dataclass
@@ -52,7 +53,11 @@ _PACKED: Final = TypeAdapter(_Packed)
 
 
 class Found(dict[str, V], Generic[V]):
-    """A dictionary of what isn't put away, in which a name finds the rest as well."""
+    """A dictionary of what isn't put away, in which a name finds the rest as well.
+
+    Going through it goes through what it showed at the beginning, so that whoever does may
+    find by name meanwhile what is put away.
+    """
 
     def __init__(
         self, shown: Mapping[str, V], closed: ClosedBatches, take_out: Callable[[str], bool]
@@ -75,6 +80,21 @@ class Found(dict[str, V], Generic[V]):
         return super().__contains__(name) or (
             self._take_out(cast("str", name)) and super().__contains__(name)
         )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(super().__iter__()))
+
+    def keys(self) -> dict_keys[str, V]:
+        """Return the names shown now."""
+        return dict(super().items()).keys()
+
+    def values(self) -> dict_values[str, V]:
+        """Return what is shown now."""
+        return dict(super().items()).values()
+
+    def items(self) -> dict_items[str, V]:
+        """Return what is shown now, with its names."""
+        return dict(super().items()).items()
 
     @overload
     def get(self, name: str, default: None = None, /) -> V | None: ...
@@ -159,7 +179,7 @@ class ClosedBatches:
 
 def _thrown_away(state: HostState, batch: str) -> Iterator[tuple[str, ContainerState]]:
     """Yield a batch's containers that nobody meets again, where nobody has to decide on them."""
-    shown = dict(state.containers)  # in a copy no name brings another batch back
+    shown = dict(state.containers)  # in a plain one no name brings another batch back
     for name, one in shown.items():
         if one.batch == batch and not (one.quarantined or one.beside):
             kit = shown.get(one.kit)
@@ -190,7 +210,7 @@ def _is_over(state: HostState, name: str, task: TaskState) -> bool:
     """
     label = task.values.get(LABEL)
     return (
-        task.status in _OVER
+        task.status in OVER
         and name.partition("/")[0] == task.batch
         and (label is None or label in state.labels)
     )

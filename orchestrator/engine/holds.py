@@ -29,7 +29,7 @@ from orchestrator.journal.events import (
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.errors import IllegalTransitionError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, PhasePath, TaskId, UserId
-from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
+from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE, OVER
 
 BY_PERSON = "person"
 """The reason of a hold that a person commanded."""
@@ -455,7 +455,7 @@ class Holds:
 
     def _tasks_of(self, batch: str, unit_procedure: str) -> Iterator[tuple[TaskId, TaskState]]:
         for name, task in self._core.state.tasks.items():
-            is_open = task.status not in ("done", "withdrawn")
+            is_open = task.status not in OVER
             if is_open and task.batch == batch and _belongs(task.path, unit_procedure):
                 yield TaskId(name), task
 

@@ -35,7 +35,7 @@ from orchestrator.kernel.errors import (
 )
 from orchestrator.kernel.identifiers import BatchId, PhasePath, RecipeDigest, TaskId
 from orchestrator.kernel.quantities import hour
-from orchestrator.kernel.tasks import LATE, VERIFICATION
+from orchestrator.kernel.tasks import LATE, OVER, VERIFICATION
 from orchestrator.phases.phase import Report
 from orchestrator.recipe.model import (
     Hold,
@@ -123,7 +123,7 @@ class BatchRun:
         return any(
             task.batch == self._batch
             and (
-                (task.work == "verify" and task.status not in ("done", "withdrawn"))
+                (task.work == "verify" and task.status not in OVER)
                 or (task.work == "do" and task.status == "reported")
             )
             for task in self._core.state.tasks.values()

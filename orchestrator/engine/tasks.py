@@ -10,7 +10,7 @@ from orchestrator.engine.state import AttemptState, TaskState, WordState
 from orchestrator.journal.events import TaskOffered
 from orchestrator.kernel.identifiers import BatchId, CommandId, PhasePath, TaskId, UserId
 from orchestrator.kernel.quantities import Duration
-from orchestrator.kernel.tasks import DOUBT, NOT_DONE, REJECTED, Answer
+from orchestrator.kernel.tasks import DOUBT, NOT_DONE, OVER, REJECTED, Answer
 
 
 class Board:
@@ -40,9 +40,7 @@ class Board:
 
     async def reported(self, task: TaskId) -> Answer | None:
         tasks = self._core.state.tasks
-        await self._core.bells.until(
-            f"task {task}", lambda: tasks[task].status in ("done", "withdrawn")
-        )
+        await self._core.bells.until(f"task {task}", lambda: tasks[task].status in OVER)
         done = tasks[task]
         if done.status == "withdrawn":
             return None
@@ -133,7 +131,5 @@ class Board:
     def open_tasks(self) -> dict[str, TaskState]:
         """Return what people owe."""
         return {
-            name: task
-            for name, task in self._core.state.tasks.items()
-            if task.status not in ("done", "withdrawn")
+            name: task for name, task in self._core.state.tasks.items() if task.status not in OVER
         }

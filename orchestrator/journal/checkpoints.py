@@ -29,6 +29,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from orchestrator.journal.folders import sync_folder
 from orchestrator.journal.merkle import HASH_BYTES
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import HostId
@@ -323,8 +324,4 @@ def _keep_text(path: Path, text: str, *, mode: int) -> None:
     finally:
         os.close(file)
     unfinished.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

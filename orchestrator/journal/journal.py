@@ -35,6 +35,7 @@ from orchestrator.journal.checkpoints import (
     StateStatement,
     origin_of,
 )
+from orchestrator.journal.folders import sync_folder
 from orchestrator.journal.merkle import CompactRange
 from orchestrator.kernel.canonical import canonical
 from orchestrator.kernel.errors import BrokenChainError, JournalLatchedError, RefusedError
@@ -565,7 +566,7 @@ class Journal(Generic[E]):
                 connection.execute(EVENTS_TABLE)
                 connection.execute(CHECKPOINTS_TABLE)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _recovered(self, tree: CompactRange) -> CompactRange:
         """Return the tree over all rows, compared with the newest checkpoint on the way."""
@@ -899,11 +900,3 @@ def _write_log_anew(path: Path, vfs: str | None) -> None:
         file.xSync(apsw.SQLITE_SYNC_NORMAL)
     finally:
         file.xClose()
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.journal.checkpoints import Checkpoint, NoteError, PublicKey
+from orchestrator.journal.folders import sync_folder
 from orchestrator.kernel.errors import BrokenChainError
 from orchestrator.kernel.identifiers import HostId
 
@@ -113,7 +114,7 @@ class Witness:
         finally:
             os.close(file)
         if not self._known:
-            _sync(self._folder)
+            sync_folder(self._folder)
             self._known = True
 
     def _compare_all(self) -> None:
@@ -195,11 +196,3 @@ class Witness:
             return self._public.open(note)
         except NoteError:
             return None
-
-
-def _sync(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

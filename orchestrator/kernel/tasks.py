@@ -26,6 +26,9 @@ REJECTED: Final = "rejected"
 LABEL: Final = "label"
 """The value of a report that says which label was stuck on: nobody else may report that one."""
 
+OVER: Final = ("done", "withdrawn")
+"""The statuses of a task that nobody owes anything of any more."""
+
 DOUBT: Final = "/doubt"
 """How the name of a task ends that asks what an attempt in doubt did."""
 

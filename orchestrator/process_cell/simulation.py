@@ -27,6 +27,7 @@ from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import CellDensity, Cells, Duration, Fraction, Volume, day, hour
+from orchestrator.kernel.tasks import OVER
 from orchestrator.process_cell.config import CellConfig, LoadedCell
 from orchestrator.process_cell.emulated import emulated_cell
 from orchestrator.recipe.binding import (
@@ -416,10 +417,7 @@ def waits_in_vain(state: HostState, batch: BatchId, now: Instant) -> AwaitedScan
 def is_over(state: HostState, batch: BatchId) -> bool:
     """Return whether a batch goes on no more, and people owe nothing of it."""
     known = state.batches[batch]
-    owed = any(
-        task.batch == batch and task.status not in ("done", "withdrawn")
-        for task in state.tasks.values()
-    )
+    owed = any(task.batch == batch and task.status not in OVER for task in state.tasks.values())
     return bool(known.broken) or (known.status not in ("made", "running") and not owed)
 
 

@@ -23,6 +23,7 @@ from orchestrator.kernel.errors import RecipeRefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Quantity, Volume
+from orchestrator.kernel.tasks import OVER
 from orchestrator.people.signatures import fits, record_of, signatures_on
 from orchestrator.recipe.model import Keep, Reagent, Recipe, written_path
 from orchestrator.records.batch_history import (
@@ -590,7 +591,7 @@ class _Assembly:
 
     def _open_tasks(self) -> Iterator[OpenTask]:
         for name, task in self._state.tasks.items():
-            if task.batch == self._history.batch and task.status not in ("done", "withdrawn"):
+            if task.batch == self._history.batch and task.status not in OVER:
                 yield OpenTask(
                     task=name, work=task.work, status=task.status, text=task.text, due=task.due
                 )

@@ -31,11 +31,11 @@ from orchestrator.kernel.acts import Claims
 from orchestrator.kernel.errors import BrokenChainError, ProcessError
 from orchestrator.kernel.instants import Clock, Instant
 from orchestrator.kernel.quantities import Duration, Volume
+from orchestrator.kernel.tasks import OVER
 
 ENDED: Final = ("complete", "stopped", "aborted")
 RUNS: Final = "runs"
 HAND_WORK: Final = "hand work"
-OVER: Final = ("done", "withdrawn")
 WRITTEN_DOWN: Final = "Write down what you find and when."
 """How an instruction ends that asks for something to be put on paper."""
 

@@ -39,7 +39,7 @@ SILENT: Final = "failed.daemon-gone"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StandingAlarm:
     """One alarm that stands. ``name`` is the same as long as it does."""
 
     name: str
@@ -120,7 +120,7 @@ class Follower:
             and has_writer(self._journal)
         )
 
-    def standing(self, silent_since: Instant | None) -> dict[str, Standing]:
+    def standing(self, silent_since: Instant | None) -> dict[str, StandingAlarm]:
         """Return the alarms that stand now.
 
         Args:
@@ -130,9 +130,9 @@ class Follower:
         every += self._of_limits(answers=silent_since is None)
         return {one.name: one for one in every}
 
-    def _of_journal(self) -> Iterator[Standing]:
+    def _of_journal(self) -> Iterator[StandingAlarm]:
         if self._damage is not None and self._damaged_looks >= DAMAGED_LOOKS:
-            yield Standing(
+            yield StandingAlarm(
                 "journal damaged",
                 BrokenChainError.code,
                 f"the journal can't be read from event {self.state.seq + 1} on: {self._damage.why}",
@@ -142,7 +142,7 @@ class Follower:
                 self._last_at,
             )
         if self._exchanged and not self.is_restored():
-            yield Standing(
+            yield StandingAlarm(
                 "journal exchanged",
                 BrokenChainError.code,
                 f"another journal lies in the data folder: {self._exchanged}",
@@ -151,7 +151,7 @@ class Follower:
                 self._open_batches(),
             )
         if self._latched:
-            yield Standing(
+            yield StandingAlarm(
                 "journal latched",
                 JournalLatchedError.code,
                 f"nothing can be recorded any more: {self._latched}",
@@ -161,7 +161,7 @@ class Follower:
                 self._last_at,
             )
 
-    def _of_daemon(self, silent_since: Instant | None) -> Iterator[Standing]:
+    def _of_daemon(self, silent_since: Instant | None) -> Iterator[StandingAlarm]:
         if silent_since is None:
             return
         batches = self._open_batches()
@@ -173,7 +173,7 @@ class Follower:
             what = "the daemon was ended in good order, and batches are open"
         else:
             return  # nobody waits for it
-        yield Standing(
+        yield StandingAlarm(
             "daemon silent",
             SILENT,
             what,
@@ -182,7 +182,7 @@ class Follower:
             silent_since,
         )
 
-    def _of_limits(self, *, answers: bool) -> Iterator[Standing]:
+    def _of_limits(self, *, answers: bool) -> Iterator[StandingAlarm]:
         is_ours = not self.has_another_clock()
         for name, limit in self.state.limits.items():
             if not limit.maximum:
@@ -192,7 +192,7 @@ class Follower:
                 continue
             yield self._of_limit(name, limit)
             if answers and is_ours and not limit.due and over >= SAID_WITHIN:
-                yield Standing(
+                yield StandingAlarm(
                     f"unsaid {name}",
                     SILENT,
                     f"{name} has run out, and the daemon hasn't recorded it: it answers, and "
@@ -202,7 +202,7 @@ class Follower:
                     limit.started_at + Duration.read(limit.maximum),
                 )
 
-    def _of_limit(self, name: str, limit: LimitState) -> Standing:
+    def _of_limit(self, name: str, limit: LimitState) -> StandingAlarm:
         if limit.due or elapsed(limit, self._clock) is not None:
             what = f"{name}: {limit.maximum} has run out ({limit.source})"
         else:
@@ -210,7 +210,7 @@ class Follower:
                 f"{name}: nobody knows how much of {limit.maximum} is left, as the host was "
                 f"restarted and its clock isn't kept to a reference ({limit.source})"
             )
-        return Standing(
+        return StandingAlarm(
             f"limit {name}",
             LimitRefusedError.code,
             what,

@@ -7,10 +7,12 @@ with a hundred parked batches is measured by ``release_proof_parked.py``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.console.orders import next_batch
 from orchestrator.engine.closed import closable, closed_batches
 from orchestrator.engine.engine import VERSION
 from orchestrator.engine.keeping import resumed_state
@@ -66,6 +68,33 @@ def test_what_was_put_away_is_found_as_it_was(tmp_path: Path, story: Story) -> N
     assert dict(state.tasks) == folded.tasks
     assert dict(state.containers) == folded.containers
     assert state.closed == {}
+
+
+def test_who_goes_through_all_may_ask_for_what_is_put_away(tmp_path: Path, story: Story) -> None:
+    folder = tmp_path / "host"
+    write_history(folder, story, parked=PARKED, over=OVER, clean=True)
+    state = loaded(folder)
+    over = list(state.closed)
+    for name in over:
+        bag = replace(next(iter(state.containers.values())), batch=name, place="dewar/1")
+        state.containers[f"product of {name}"] = bag
+    shown = len(state.containers)
+    found = [one.batch for one in state.containers.values() if one.batch in state.batches]
+    assert set(over) < set(found)
+    assert len(found) <= shown
+    assert state.closed == {}
+    assert len(state.containers) > shown, "what was thrown away came back with its batch"
+
+
+def test_a_new_batch_gets_a_name_without_taking_out_what_is_over(
+    tmp_path: Path, story: Story
+) -> None:
+    folder = tmp_path / "host"
+    write_history(folder, story, parked=PARKED, over=OVER, clean=True)
+    state = loaded(folder)
+    name = next_batch(state)
+    assert name not in state.batches
+    assert (name, len(state.closed)) == (f"B-{PARKED + OVER + 1:03d}", OVER)
 
 
 def test_a_batch_that_is_over_costs_a_start_little(tmp_path: Path, story: Story) -> None:
