@@ -192,6 +192,7 @@ class VirtualClock:
         self._booted_us = 0
         self._boot = boot
         self.is_synchronised = True
+        self.stated_offset = Duration.of_base(0)
 
     def utc(self) -> Instant:
         """Return ``start`` and the loop's time since."""
@@ -205,9 +206,9 @@ class VirtualClock:
         """Return the boot that was given."""
         return self._boot
 
-    def synchronised(self) -> bool:
-        """Return what ``is_synchronised`` was set to; True until then."""
-        return self.is_synchronised
+    def offset(self) -> Duration | None:
+        """Return ``stated_offset``, none until it is set; None while ``is_synchronised`` isn't."""
+        return self.stated_offset if self.is_synchronised else None
 
     def reboot(self, boot: BootId) -> None:
         """Count boot time from now, as a host does that was switched off and on."""
@@ -218,14 +219,24 @@ class VirtualClock:
         """Set the wall clock on, or back if negative; boot time doesn't notice."""
         self._start_us += by.base * 1_000
 
+    def suspend(self, lasting: Duration) -> None:
+        """Let time go on while the loop's own clock stands, as in a host's suspend.
+
+        Only for a loop by itself: a room would know nothing of it.
+        """
+        self._start_us += lasting.base * 1_000
+        self._booted_us -= lasting.base * 1_000
+
     def as_told(self) -> bytes:
         """Return what a daemon needs to show the same."""
-        head = _CLOCK.pack(self._start_us, self._booted_us, self.is_synchronised)
+        offset_ms = self.stated_offset.base
+        head = _CLOCK.pack(self._start_us, self._booted_us, self.is_synchronised, offset_ms)
         return head + self._boot.encode()
 
     def take_over(self, told: bytes) -> None:
         """Show what another loop's clock shows, by its ``as_told``."""
-        self._start_us, self._booted_us, self.is_synchronised = _CLOCK.unpack_from(told)
+        self._start_us, self._booted_us, self.is_synchronised, ms = _CLOCK.unpack_from(told)
+        self.stated_offset = Duration.of_base(ms)
         self._boot = BootId(told[_CLOCK.size :].decode())
 
 
@@ -536,14 +547,14 @@ _JOIN, _WELCOME, _REFUSED, _PATIENCE = b"J", b"W", b"X", b"P"
 _NAME, _YIELD, _ASK, _GO = b"N", b"Y", b"A", b"G"
 _ADVANCE, _TELL, _NOW = b"V", b"?", b"="
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _MESSAGE_MAX: Final = 65_536
 _TURN: Final = struct.Struct("!cQqBH")  # kind, turn, wake-up or time, held, wires that follow
 _WIRE: Final = struct.Struct("!HQQB")  # index, written, read, closed
 _NUMBER: Final = struct.Struct("!cQ")
 _WELCOMED: Final = struct.Struct("!cQ")  # kind, room's time; the room's clock follows
 _PEER: Final = struct.Struct("3i")  # process, user and group at the other end: unix(7)
-_CLOCK: Final = struct.Struct("!qQ?")  # wall clock at time zero, time of boot, synchronised
+_CLOCK: Final = struct.Struct("!qq?Q")  # wall clock at time zero, boot, synchronised, offset
 _STALL_S: Final = 10.0
 _STALLED_S: Final = 3.0
 """A turn takes milliseconds; who has had it for so long is said to stall."""
@@ -1163,9 +1174,9 @@ class RoomClock:
         """Return the room's boot, which outlives the daemon."""
         return self._loop.clock.boot()
 
-    def synchronised(self) -> bool:
-        """Return True: the room's time is the reference."""
-        return self._loop.clock.synchronised()
+    def offset(self) -> Duration | None:
+        """Return what the room says: none, its time is the reference."""
+        return self._loop.clock.offset()
 
     # Called by the loop
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.console.office import Office
+from orchestrator.console.old_views import refuse_old_view
+from orchestrator.engine.fold import JUMPED
 from orchestrator.journal.events import AlarmAcknowledged
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import UserId
@@ -23,6 +25,8 @@ class Alarms:
             raise RefusedError(
                 f"acknowledge {alarm!r}", why="it doesn't stand", do_next="Look again"
             )
+        if alarm == JUMPED:  # it may have jumped again since the person looked at it
+            refuse_old_view(f"acknowledge {alarm!r}", self._core.state.jumped, arguments)
         return await self._core.record_for_host(
             AlarmAcknowledged(alarm=alarm, by=user), answer=arguments["answer"]
         )

@@ -29,6 +29,7 @@ from orchestrator.console.recipes import Recipes
 from orchestrator.console.reconciling import Reconciling
 from orchestrator.console.rejecting import Rejecting
 from orchestrator.console.reporting import Reporting
+from orchestrator.console.timekeeping import Timekeeping
 from orchestrator.console.verifying import Verifying
 from orchestrator.console.views import VIEWS
 from orchestrator.engine.engine import Engine
@@ -106,6 +107,7 @@ class Desk:
             "quarantine_lot": receiving.quarantine_lot,
             "receive_material": receiving.receive_material,
             "release_container": receiving.release_container,
+            "sign_time": Timekeeping(office).sign_time,
             "add_person": people.add,
             "submit_recipe": recipes.submit,
             "review_recipe": recipes.sign("reviewed"),

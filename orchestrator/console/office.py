@@ -62,10 +62,17 @@ class Office:
         meaning: SignatureMeaning,
         reason: str = "",
     ) -> Signed:
-        """Return a person's signature on an event's record, after the password was given."""
+        """Return a person's signature on an event's record, after the password was given.
+
+        Raises:
+            RefusedError: The clock may not date it. Nothing happened.
+            NotAuthorisedError: As ``recognise``.
+        """
+        await self.engine.wall_clock.refuse_to_sign(f"sign as {meaning}")
         present = await self.recognise(
             self.core.state.people[user].login, str(arguments.get("secret", "")), "console"
         )
+        await self.engine.wall_clock.refuse_to_sign(f"sign as {meaning}")  # it took a while
         return sign(record_of(event), present, meaning, at=self.core.clock.utc(), reason=reason)
 
     async def signed(
@@ -75,11 +82,29 @@ class Office:
         make: Callable[[Signed], Event],
         meaning: SignatureMeaning,
         reason: str = "",
+        *,
+        of_time: bool = False,
     ) -> Event:
-        """Return the event that ``make`` makes of a person's signature on its own body."""
+        """Return the event that ``make`` makes of a person's signature on its own body.
+
+        Args:
+            user: Who signs.
+            arguments: What the command was given with, the password among it.
+            make: Makes the event.
+            meaning: What the signature says.
+            reason: Why, in one line.
+            of_time: Whether it is the time itself that is signed.
+
+        Raises:
+            RefusedError: The clock may not date it. Nothing happened.
+            NotAuthorisedError: As ``recognise``.
+        """
+        look = partial(self.engine.wall_clock.refuse_to_sign, f"sign as {meaning}")
+        await look(but_time=of_time)
         present = await self.recognise(
             self.core.state.people[user].login, str(arguments.get("secret", "")), "console"
         )
+        await look(but_time=of_time)  # it took a while
         return signed(make, present, meaning, at=self.core.clock.utc(), reason=reason)
 
     async def recognise(self, login: str, secret: str, terminal: str) -> Present:

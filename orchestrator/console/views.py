@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from orchestrator.console.clearing import left, waits_for_its_batch
 from orchestrator.console.orders import order_view, why_unusable
 from orchestrator.console.second_looks import labels_to_read
+from orchestrator.console.timekeeping import time_view
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.phase_state import PhaseState, state_of_parent
 from orchestrator.engine.state import AwaitedScan, BatchState, ClosedBatch, HostState, TaskState
@@ -268,6 +269,13 @@ def deviations(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def time(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the host's clock shows, and how far it may be believed."""
+    del arguments
+    clock = engine.core.clock
+    return time_view(engine.core.state, clock.boot(), clock.utc(), clock.offset())
+
+
 def order(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return what a batch of a recipe would take, for a person to read before they sign.
 
@@ -310,6 +318,7 @@ VIEWS: Final[Mapping[str, Callable[[Engine, Mapping[str, str]], dict[str, Any]]]
     "materials": materials,
     "recipes": recipes,
     "deviations": deviations,
+    "time": time,
     "order": order,
 }
 """The views by name."""

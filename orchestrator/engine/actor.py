@@ -25,6 +25,7 @@ from orchestrator.engine.core import Core
 from orchestrator.engine.in_use import IN_USE, user_of
 from orchestrator.engine.interlocks.all_interlocks import refusals
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.limits import ran_since
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition
 from orchestrator.engine.state import AttemptState, BatchState
@@ -378,7 +379,8 @@ class Actor:
         module = core.cell.config.by_equipment[EquipmentId(attempt.equipment)]
         before = Standing(values=attempt.before, witness=attempt.witness)
         after: Facts = {}
-        left = tried.longest - (core.clock.utc() - attempt.intended_at)
+        ran = None if attempt.mark is None else ran_since(attempt.mark, core.state, core.clock)
+        left = Duration.of_base(0) if ran is None else tried.longest - ran.highest
         with self._timed(phase, tried, command, left):
             await self.quieten(attempt.equipment, tried, "an attempt was interrupted")
             try:
@@ -483,12 +485,8 @@ class Actor:
         def overdue() -> None:
             self._core.tasks.create_task(self._overdue(phase, act, command))
 
-        left_s = max(0, left.base) / 1000
-        late = asyncio.get_running_loop().call_later(left_s, overdue)
-        try:
+        with self._core.unless_within(left, overdue):
             yield
-        finally:
-            late.cancel()
 
     async def _overdue(self, phase: ActingPhase, act: Act, command: CommandId) -> None:
         known = self._core.state.attempts.get(command)

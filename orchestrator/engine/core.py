@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,12 +18,16 @@ from orchestrator.journal.checkpoints import Checkpoint, StateStatement
 from orchestrator.journal.events import HOST, AnyEvent, CommandAnswered
 from orchestrator.journal.journal import Journal, Recorded
 from orchestrator.kernel.errors import JournalLatchedError
-from orchestrator.kernel.instants import Clock, Instant
+from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import Duration
 from orchestrator.process_cell.config import LoadedCell
 
 SLEEP_S_MOST = 1.0
 """A clock that can be suspended is looked at this often (design section 6, Reboot)."""
+
+
+TIME_KNOWN = "time known"
+"""The bell that is rung when the time of a boot has come to be known."""
 
 
 class Bells:
@@ -166,14 +171,6 @@ class Core:
         """Return whether an act runs on an instrument, or was left in doubt on it."""
         return self.lock_of(equipment).locked() or self.is_in_doubt(equipment)
 
-    async def sleep_until(self, instant: Instant) -> None:
-        """Return after as long as there is from now to ``instant``, or later.
-
-        A step of the wall clock meanwhile doesn't shorten it.
-        """
-        left = instant - self.clock.utc()
-        await self.sleep_to(self.clock.boottime().base + left.base)
-
     async def sleep(self, duration: Duration) -> None:
         """Return after ``duration``."""
         await self.sleep_to(self.clock.boottime().base + duration.base)
@@ -184,8 +181,32 @@ class Core:
             left_ms = boottime_ms - self.clock.boottime().base
             if left_ms <= 0:
                 return
-            left_s = left_ms / 1000
-            await asyncio.sleep(min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s)
+            await asyncio.sleep(self.nap_s(left_ms))
+
+    @contextmanager
+    def unless_within(self, left: Duration, late: Callable[[], object]) -> Generator[None]:
+        """Have ``late`` called once if the block lasts longer than ``left``."""
+        loop = asyncio.get_running_loop()
+        due_ms = self.clock.boottime().base + max(0, left.base)
+
+        def look() -> None:
+            nonlocal timer
+            left_ms = due_ms - self.clock.boottime().base
+            if left_ms <= 0:
+                late()
+            else:
+                timer = loop.call_later(self.nap_s(left_ms), look)
+
+        timer = loop.call_later(self.nap_s(max(0, left.base)), look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def nap_s(self, left_ms: int) -> float:
+        """Return how long to sleep before the boot-time clock is looked at again."""
+        left_s = left_ms / 1000
+        return min(left_s, SLEEP_S_MOST) if self.can_be_suspended else left_s
 
 
 _MAY_EMPTY_PLACES = frozenset(
@@ -211,6 +232,8 @@ def rung_by(event: Any) -> tuple[str, ...]:
         names.append("leases")
     if event.kind in _MAY_EMPTY_PLACES:
         names.append("kept leases")
+    if event.kind in ("host_started", "clock_synchronised", "time_signed"):
+        names.append(TIME_KNOWN)
     if event.kind in ("phase_started", "phase_ended"):
         names.append("moments")
     return tuple(names)

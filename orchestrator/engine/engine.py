@@ -31,6 +31,8 @@ from orchestrator.engine.recognition import Recognition, equipment_seen
 from orchestrator.engine.run import BatchRun
 from orchestrator.engine.state import LATE_REPORT, HostState, TaskState
 from orchestrator.engine.tasks import Board
+from orchestrator.engine.unknown_time import UnknownTime
+from orchestrator.engine.wall_clock import WallClock
 from orchestrator.engine.watches import Watches
 from orchestrator.engine.witnessing import Copier, Witnessing
 from orchestrator.engine.words import doubt_offered
@@ -47,7 +49,6 @@ from orchestrator.journal.events import (
     BatchStoodStill,
     CommandAnswered,
     HandWorkReportedLate,
-    HostStarted,
     HostStopped,
     RecipeSubmitted,
     TaskReported,
@@ -157,6 +158,8 @@ class Engine:
         self.held_up = HeldUp(self.core, self.alarms, self.leases, self.spawn)
         self.limits = Limits(self.core, self.alarms)
         self.witnessing = Witnessing(self.core, self.alarms, self.limits, witness)
+        self.wall_clock = WallClock(self.core, self.alarms)
+        self.unknown_time = UnknownTime(self.core, self.alarms, self.holds, self.limits)
         self._traces = Traces(folder / "traces", self.core, self.alarms)
         self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
@@ -179,13 +182,8 @@ class Engine:
         self.latch.arm()
         for driver in core.drivers.values():
             core.tasks.create_task(driver.run())
-        await core.record_for_host(
-            HostStarted(
-                version=VERSION,
-                cell=core.cell.digest,
-                synchronised=core.clock.synchronised(),
-            )
-        )
+        await core.record_for_host(*self.wall_clock.at_start(VERSION, core.cell.digest))
+        await self.wall_clock.look()
         for command in tuple(core.state.attempts):
             await self._quieten(command)
         await self.witnessing.begin()
@@ -193,9 +191,16 @@ class Engine:
             await self._see(EquipmentId(equipment))
         self.spawn(self.limits.watch, "watch of limits")
         self.spawn(self.witnessing.watch, "copying to the witness")
+        if core.can_be_suspended:
+            self.spawn(self.wall_clock.watch, "watch of the wall clock")
+        core.listeners.append(self._look_at_time)
         self.spawn(self.leases.watch, "watch of emptied places")
         self.spawn(self.watch_idle_equipment, "watch of idle instruments")
         await self._look_at_reports()
+        for name, batch in core.state.batches.items():
+            if not batch.broken and self.unknown_time.concerns(name):
+                self._controls_of(name)
+        await self.unknown_time.look()
         for name, batch in tuple(core.state.batches.items()):
             if batch.status == "running":
                 await self._resume(BatchId(name))
@@ -204,6 +209,13 @@ class Engine:
                     self._begin(BatchId(name))
             else:
                 await self._let_go(BatchId(name))
+
+    def _look_at_time(self, recorded: Recorded[AnyEvent]) -> None:
+        if self.wall_clock.heard(recorded):
+            self.spawn(self.wall_clock.look, "look at the wall clock")
+        if self.unknown_time.heard(recorded):
+            self.limits.look_again()
+            self.spawn(self.unknown_time.look, "look at what time is known")
 
     async def stop(self) -> None:
         """End in good order: what runs is left as it is, and resumed at the next start.

@@ -31,9 +31,11 @@ from orchestrator.engine.state import (
     DeviationState,
     EquipmentState,
     HostState,
+    KnownTime,
     LeaseState,
     LimitState,
     LotState,
+    Mark,
     PersonState,
     PhaseRecord,
     ProcedureState,
@@ -45,7 +47,7 @@ from orchestrator.engine.state import (
 )
 from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.quantities import Volume
+from orchestrator.kernel.quantities import Duration, Volume, second
 from orchestrator.kernel.tasks import NOT_DONE
 from orchestrator.people.sessions import request_of, why_over
 from orchestrator.people.users import after_refusal
@@ -56,6 +58,13 @@ REQUESTS_KEPT_MOST: Final = 10_000
 What rests on a view from before the newest that was forgotten may be one of those.
 """
 
+
+JUMPED: Final = "clock jumped"
+"""The alarm that the wall clock jumped: nobody signs until a person has acknowledged it."""
+
+OFFSET_MOST: Final = 16 * second
+"""What a synchronised clock may be off where the record doesn't say: with more, Linux calls it
+unsynchronised (NTP_PHASE_LIMIT of its timex.h)."""
 
 _AT_REST: Final = frozenset({"held", "paused", "stopped", "aborted"})
 """Reports after which nobody is asked for a scan any more; what goes on asks again."""
@@ -93,9 +102,13 @@ def _note_change(state: HostState, recorded: Recorded[Any]) -> None:
 
 
 def _host_started(state: HostState, at: Recorded[Any], event: ev.HostStarted) -> None:
+    if at.boot != state.boot:
+        state.boots.append(at.boot)
+        state.wall = _shown(at)
     state.boot = at.boot
     state.cell = event.cell
-    state.synchronised = event.synchronised
+    if event.synchronised:
+        _note_time(state, at, event.offset or str(OFFSET_MOST))
     state.last_start = at.seq
     state.ended_well = False
     state.scans.clear()
@@ -109,6 +122,44 @@ def _host_stopped(state: HostState, at: Recorded[Any], event: ev.HostStopped) ->
 def _journal_witnessed(state: HostState, at: Recorded[Any], event: ev.JournalWitnessed) -> None:
     del at
     state.witnessed = event.events
+
+
+def _clock_jumped(state: HostState, at: Recorded[Any], event: ev.ClockJumped) -> None:
+    del event
+    state.wall = _shown(at)
+    state.jumped = at.seq
+
+
+def _clock_synchronised(state: HostState, at: Recorded[Any], event: ev.ClockSynchronised) -> None:
+    _note_time(state, at, event.offset)
+
+
+def _clock_doubted(state: HostState, at: Recorded[Any], event: ev.ClockDoubted) -> None:
+    del event
+    state.known_times.pop(at.boot, None)
+    state.doubted.append(at.boot)
+
+
+def _time_signed(state: HostState, at: Recorded[Any], event: ev.TimeSigned) -> None:
+    del at
+    within = Duration.read(event.within).base
+    state.known_times[event.boot] = KnownTime(event.time, event.boottime, within, signed=True)
+
+
+def _note_time(state: HostState, at: Recorded[Any], offset: str) -> None:
+    """Note that the time was known just now, unless it was known better before."""
+    within = Duration.read(offset).base
+    known = state.known_times.get(at.boot)
+    if known is None or within < known.within_ms:
+        state.known_times[at.boot] = KnownTime(at.at, at.boottime.base, within)
+
+
+def _shown(at: Recorded[Any]) -> KnownTime:
+    return KnownTime(at.at, at.boottime.base, 0)
+
+
+def _mark(at: Recorded[Any]) -> Mark:
+    return Mark(at.boot, at.boottime.base)
 
 
 def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen) -> None:
@@ -360,6 +411,7 @@ def _attempt_intended(state: HostState, at: Recorded[Any], event: ev.AttemptInte
         event.evidence,
         at.seq,
         at.at,
+        mark=_mark(at),
     )
     word = words.get(number)
     if word is None:
@@ -493,8 +545,7 @@ def _wait_started(state: HostState, at: Recorded[Any], event: ev.WaitStarted) ->
             "latest": None if event.latest is None else str(event.latest),
         },
         asked_at=at.at,
-        asked_boot=at.boot,
-        asked_boottime_ms=at.boottime.base,
+        mark=_mark(at),
     )
 
 
@@ -681,10 +732,8 @@ def _limit_started(state: HostState, at: Recorded[Any], event: ev.LimitStarted) 
         maximum=event.maximum,
         tier=event.tier,
         source=event.source,
-        boot=at.boot,
-        started_boottime_ms=at.boottime.base,
+        mark=_mark(at),
         started_at=at.at,
-        synchronised=state.synchronised,
         started_seq=at.seq,
     )
 
@@ -711,6 +760,8 @@ def _alarm_acknowledged(state: HostState, at: Recorded[Any], event: ev.AlarmAckn
     del at
     alarm = state.alarms[event.alarm]
     alarm.acknowledged_by = event.by
+    if event.alarm == JUMPED:
+        state.jumped = 0
     if alarm.cleared:
         del state.alarms[event.alarm]
 
@@ -755,6 +806,10 @@ _STEPS: Final = cast(
         "host_started": _host_started,
         "host_stopped": _host_stopped,
         "journal_witnessed": _journal_witnessed,
+        "clock_jumped": _clock_jumped,
+        "clock_synchronised": _clock_synchronised,
+        "clock_doubted": _clock_doubted,
+        "time_signed": _time_signed,
         "equipment_seen": _equipment_seen,
         "outside_act_seen": _outside_act_seen,
         "person_added": _person_added,

@@ -34,6 +34,9 @@ from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE, OVER
 BY_PERSON = "person"
 """The reason of a hold that a person commanded."""
 
+TIME_UNKNOWN = "time unknown"
+"""The reason for which a unit procedure is held until a time is known."""
+
 BROKEN = "broken"
 """The reason of every unit procedure of a batch that stands still."""
 
@@ -285,8 +288,10 @@ class Holds:
             return False
         return True
 
-    async def let_go_on(self, batch: BatchId, control: UnitControl, why: str) -> None:
-        """Take away the doubts that people have decided; go on if nothing else holds it."""
+    async def let_go_on(
+        self, batch: BatchId, control: UnitControl, why: str, *, also: str = ""
+    ) -> None:
+        """Take away what is decided, and the reason ``also``; go on if nothing else holds it."""
         attempts = self._core.state.attempts
         control.reasons[_DECIDED] = why  # phases stay still until the restart is on record
         control.clear(
@@ -294,6 +299,7 @@ class Holds:
             for reason in control.reasons
             if (reason.startswith("doubt ") and reason.removeprefix("doubt ") not in attempts)
             or self._is_decided(reason)
+            or reason == also
         )
         if set(control.reasons) != {_DECIDED} or control.ends:
             control.clear((_DECIDED,))
@@ -356,6 +362,13 @@ class Holds:
                 what,
                 why=f"an act is in {doubts[0]}",
                 do_next="Have two people say what was done; it then goes on",
+            )
+        if TIME_UNKNOWN in control.reasons and trigger in ("restart", "resume"):
+            raise IllegalTransitionError(
+                what,
+                why=control.reasons[TIME_UNKNOWN],
+                do_next="Have the clock synchronised, or sign the time (`cellwright time`); it "
+                "then goes on",
             )
         late = [one for one in control.reasons if one.startswith(LATE_REPORT)]
         if late and trigger in ("restart", "resume"):

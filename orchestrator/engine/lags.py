@@ -42,7 +42,7 @@ class Lags:
         for lag in self._by_end.get((written_path(path), edge), ()):
             limit = self._core.state.limits.get(self._name(lag))
             if lag.minimum is not None and limit is not None:
-                await self._limits.until_minimum(limit, lag.minimum)
+                await self._limits.until_ran(limit.mark, lag.minimum)
 
     def noted(self, path: PhasePath, edge: str, *, always: bool = False) -> tuple[Noted, ...]:
         """Return what says that an element starts or ended, to be recorded as one.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from chain_of_identity.gate import Break
-from orchestrator.engine.state import AttemptState, ContainerState, HostState
+from orchestrator.engine.state import AttemptState, ContainerState, HostState, Mark
 from orchestrator.journal import events as ev
 from orchestrator.journal.journal import Recorded
 from orchestrator.kernel.quantities import Volume
@@ -98,6 +98,7 @@ def _pumped(
         target.coi = target.coi or source.coi
     if source.opened_at is None:
         source.opened_at = at.at
+        source.opened = Mark(at.boot, at.boottime.base)
     lot = state.lots.get(source.lot)
     if lot is not None and lot.opened_at is None:
         lot.opened_at = at.at

@@ -19,6 +19,25 @@ LATE_REPORT: Final = "late report "
 
 
 @dataclass(slots=True)
+class Mark:
+    """A moment by the boot-time clock: it counts, whatever the wall clock shows."""
+
+    boot: str
+    ms: int
+
+
+@dataclass(slots=True)
+class KnownTime:
+    """A moment of a boot whose time was known: at ``ms`` it was ``at``, within ``within_ms``."""
+
+    at: Instant
+    ms: int
+    within_ms: int
+    signed: bool = False
+    """A person said so."""
+
+
+@dataclass(slots=True)
 class AttemptState:
     """One attempt of an act. ``verdict`` is ``open`` until evidence or people settle it."""
 
@@ -37,6 +56,8 @@ class AttemptState:
     detail: Texts = field(default_factory=dict)
     why: str = ""
     overdue: bool = False
+    mark: Mark | None = None
+    """When it was intended."""
 
 
 @dataclass(slots=True)
@@ -48,8 +69,8 @@ class WordState:
     answered_at: Instant | None = None
     attempts: list[AttemptState] = field(default_factory=list)
     asked_at: Instant | None = None
-    asked_boot: str = ""
-    asked_boottime_ms: int = 0
+    mark: Mark | None = None
+    """When a wait was asked for."""
 
 
 @dataclass(slots=True)
@@ -167,6 +188,7 @@ class ContainerState:
     beside_task: str = ""
     """The hand work that stuck it on."""
     opened_at: Instant | None = None
+    opened: Mark | None = None
     proven_seq: int = 0
     breaks: dict[str, int] = field(default_factory=dict)
 
@@ -237,10 +259,9 @@ class LimitState:
     maximum: str
     tier: str
     source: str
-    boot: str
-    started_boottime_ms: int
+    mark: Mark
+    """When it started."""
     started_at: Instant
-    synchronised: bool
     due: bool = False
     started_seq: int = 0
 
@@ -338,7 +359,16 @@ class HostState:
     seq: int = 0
     boot: str = ""
     cell: str = ""
-    synchronised: bool = True
+    known_times: dict[str, KnownTime] = field(default_factory=dict[str, KnownTime])
+    """By boot, when its time was known; a boot that isn't among them had no such moment."""
+    boots: list[str] = field(default_factory=list[str])
+    """Every boot that there are events of, the newest last."""
+    doubted: list[str] = field(default_factory=list[str])
+    """Boots whose clock contradicted itself: only a person says what time it was."""
+    wall: KnownTime | None = None
+    """What the wall clock of the newest boot showed, to be compared with what it shows later."""
+    jumped: int = 0
+    """The newest jump of the wall clock, until a person has acknowledged it."""
     last_start: int = 0
     ended_well: bool = True
     witnessed: int | None = None

@@ -7,10 +7,10 @@ reading's trace. Follows design sections 4 and 5.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from orchestrator.engine.core import Core
 from orchestrator.engine.recognition import Recognition
@@ -20,7 +20,7 @@ from orchestrator.kernel.conditions import Condition, Edge
 from orchestrator.kernel.errors import ProcessError, RefusedError
 from orchestrator.kernel.identifiers import BatchId, EquipmentId, PhasePath
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.quantities import Quantity, hour, minute
+from orchestrator.kernel.quantities import Duration, Quantity, hour, minute
 from orchestrator.phases.outside import CameFirst
 from orchestrator.recipe.model import MeasuredValue
 
@@ -36,6 +36,7 @@ class Sample:
 
     value: str | None
     at: Instant
+    since_boot: Duration
 
 
 class Sampled(Protocol):
@@ -91,38 +92,36 @@ class Watches:
         return _within(condition, value), value
 
     async def first_of(
-        self, batch: BatchId, condition: Condition, latest: Instant | None
+        self,
+        batch: BatchId,
+        condition: Condition,
+        run_out: Callable[[], Coroutine[Any, Any, None]] | None,
     ) -> CameFirst:
-        """Return when the condition has held long enough, or at ``latest``."""
-        since: list[Instant] = []
-        last: list[Instant] = []
+        """Return when the condition has held long enough, or when ``run_out`` returns."""
+        since: list[Duration] = []
+        last: list[Duration] = []
         held = asyncio.Event()
 
         def look(sample: Sample) -> None:
-            if last and (sample.at - last[0]).base > condition.fresh_within.base:
+            if last and (sample.since_boot - last[0]).base > condition.fresh_within.base:
                 since.clear()  # nobody knows what it was in between
-            last[:] = [sample.at]
+            last[:] = [sample.since_boot]
             if sample.value is None or not _within(condition, sample.value):
                 since.clear()
                 return
             if not since:
-                since.append(sample.at)
-            if (sample.at - since[0]).base >= condition.for_at_least.base:
+                since.append(sample.since_boot)
+            if (sample.since_boot - since[0]).base >= condition.for_at_least.base:
                 held.set()
 
         sensor = self._sensor(batch, condition.reading)
         self._listen(sensor, look)
         try:
-            if latest is None:
+            if run_out is None:
                 await held.wait()
-                return CameFirst.CONDITION
-            left_s = max(0, (latest - self._core.clock.utc()).base) / 1000
-            try:
-                async with asyncio.timeout(left_s):
-                    await held.wait()
-            except TimeoutError:
-                return CameFirst.INSTANT
-            return CameFirst.CONDITION
+            else:
+                await _first(held.wait(), run_out())
+            return CameFirst.CONDITION if held.is_set() else CameFirst.INSTANT
         finally:
             self._unlisten(sensor, look)
 
@@ -154,14 +153,14 @@ class Watches:
         state = core.state.batches[batch].watches.get(path, "")
         lowest = highest = ""
         samples = 0
-        hour_ends = core.clock.utc() + SUMMARY_EVERY
-        out_since: Instant | None = None
+        hour_ends = core.clock.boottime() + SUMMARY_EVERY
+        out_since: Duration | None = None
         while True:
             try:
                 async with asyncio.timeout(condition.fresh_within.base / 1000):
                     sample = await news.get()
             except TimeoutError:
-                sample = Sample(None, core.clock.utc())
+                sample = Sample(None, core.clock.utc(), core.clock.boottime())
             value = sample.value or ""
             if sample.value is None:
                 edge = Edge.STALE
@@ -169,8 +168,8 @@ class Watches:
                 edge = Edge.BACK if state == Edge.STALE else Edge.IN
                 out_since = None
             else:
-                out_since = out_since or sample.at
-                lasting = (sample.at - out_since).base >= condition.for_at_least.base
+                out_since = out_since or sample.since_boot
+                lasting = (sample.since_boot - out_since).base >= condition.for_at_least.base
                 edge = Edge.OUT if lasting else Edge.IN
             known = Edge.IN if state == Edge.BACK else state
             if edge.value != known and not (edge is Edge.BACK and known == Edge.IN):
@@ -184,7 +183,7 @@ class Watches:
                 samples += 1
                 lowest = value if not lowest or _read(value) < _read(lowest) else lowest
                 highest = value if not highest or _read(value) > _read(highest) else highest
-            if sample.at >= hour_ends and samples:
+            if sample.since_boot >= hour_ends and samples:
                 await core.record(
                     batch,
                     KeepSummary(
@@ -193,7 +192,7 @@ class Watches:
                 )
                 lowest = highest = ""
                 samples = 0
-                hour_ends = sample.at + SUMMARY_EVERY
+                hour_ends = sample.since_boot + SUMMARY_EVERY
 
     def _sensor(self, batch: BatchId, reading: Reading) -> _Sensor:
         unit = self._core.state.batches[batch].units.get(reading.unit, reading.unit)
@@ -230,12 +229,25 @@ class Watches:
             except ProcessError:
                 self._recognition.lost(equipment)
                 value = None
-            sample = Sample(value, self._core.clock.utc())
+            clock = self._core.clock
+            sample = Sample(value, clock.utc(), clock.boottime())
             sensor.latest = sample
             self._sampled(sensor.equipment, sensor.reading.kind, sample)
             for listener in tuple(sensor.listeners):
                 listener(sample)
             await self._core.sleep(POLL_EVERY)
+
+
+async def _first(*either: Coroutine[Any, Any, object]) -> None:
+    """Return as soon as one of them has."""
+    running = [asyncio.ensure_future(one) for one in either]
+    try:
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for one in ended:
+            one.result()
+    finally:
+        for one in running:
+            one.cancel()
 
 
 def _within(condition: Condition, value: str) -> bool:

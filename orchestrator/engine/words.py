@@ -19,12 +19,11 @@ from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.control import UnitControl
-from orchestrator.engine.limits import UTC_ERROR
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.recognition import ExchangedError
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
 from orchestrator.engine.register import FoldedRegister
-from orchestrator.engine.state import AttemptState, PhaseRecord, WordState
+from orchestrator.engine.state import AttemptState, PhaseRecord
 from orchestrator.journal.events import (
     IdentityProven,
     IdentityRefused,
@@ -378,21 +377,18 @@ class PhaseRun:
         condition: Condition | None,
         latest: Instant | None,
     ) -> CameFirst:
+        word, limits = self._record.words[number], self._engine.limits
+        if word.asked_at is None or word.mark is None:
+            raise AssertionError("a wait's word is recorded as it is asked")
         if instant is not None:
-            await self._sleep_until(self._record.words[number], instant)
+            await limits.until_ran(word.mark, instant - word.asked_at)
             return CameFirst.INSTANT
         if condition is None:
             raise AssertionError("a wait is for an instant or for a condition")
-        return await self._engine.watches.first_of(self.batch, condition, latest)
-
-    async def _sleep_until(self, word: WordState, instant: Instant) -> None:
-        """Wait as long as was asked, by the boot-time clock; across boots at least so long."""
-        core = self._core
-        if word.asked_at is not None and word.asked_boot == str(core.clock.boot()):
-            asked = instant - word.asked_at
-            await core.sleep_to(word.asked_boottime_ms + asked.base)
-            return
-        await core.sleep_until(instant + UTC_ERROR)
+        run_out = None
+        if latest is not None:
+            run_out = partial(limits.until_run_out, word.mark, latest - word.asked_at)
+        return await self._engine.watches.first_of(self.batch, condition, run_out)
 
     async def _offer(
         self, task: TaskId, number: int, question: Question, asked: dict[str, Any]
@@ -477,11 +473,8 @@ class PhaseRun:
         """
         scanner = self._scanner(reading)
         turn = self._core.lock_of(f"scans of {scanner}")
-        late = asyncio.get_running_loop().call_later(
-            SCAN_WITHIN.base / 1000,
-            lambda: self._engine.spawn(partial(self._scan_is_late, reading, scanner), "late scan"),
-        )
-        try:
+        late = partial(self._scan_is_late, reading, scanner)
+        with self._core.unless_within(SCAN_WITHIN, lambda: self._engine.spawn(late, "late scan")):
             while True:
                 await self.safe_point()
                 self._require_still_labelled(reading)
@@ -492,8 +485,6 @@ class PhaseRun:
                     continue
                 finally:
                     turn.release()
-        finally:
-            late.cancel()
 
     def _require_still_labelled(self, reading: Identify | IdentifyByBoth) -> None:
         """Go on only if the label that is to be shown is on by what people decided since.

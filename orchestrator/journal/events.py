@@ -68,6 +68,9 @@ class HostStarted(Frozen):
     version: str
     cell: str = Field(description="Digest of the process cell file")
     synchronised: bool
+    offset: str = Field(
+        default="", description="The most that ``at_utc`` is off, either way, if synchronised"
+    )
 
 
 class HostStopped(Frozen):
@@ -88,6 +91,45 @@ class JournalWitnessed(Frozen):
 
     kind: Literal["journal_witnessed"] = "journal_witnessed"
     events: int = Field(description="How many events the newest witnessed checkpoint counts")
+
+
+class ClockJumped(Frozen):
+    """The wall clock was set on or back while the host ran, by more than 2 s.
+
+    What was recorded before bears the times of before: ``seq`` alone is the order of records.
+    """
+
+    kind: Literal["clock_jumped"] = "clock_jumped"
+    by: str = Field(description="How far on, or back if negative, against the boot-time clock")
+
+
+class ClockSynchronised(Frozen):
+    """The wall clock came to be kept to a reference in this boot, or to a better one."""
+
+    kind: Literal["clock_synchronised"] = "clock_synchronised"
+    offset: str = Field(description="The most that ``at_utc`` is off, either way")
+
+
+class ClockDoubted(Frozen):
+    """The wall clock said twice in one boot that it was kept, and not both can be so.
+
+    Nobody knows this boot's time any more, until a person signs it.
+    """
+
+    kind: Literal["clock_doubted"] = "clock_doubted"
+    why: str
+
+
+class TimeSigned(Frozen):
+    """A person says what the time was, of a boot whose clock nobody vouches for."""
+
+    kind: Literal["time_signed"] = "time_signed"
+    time: Instant = Field(description="As the person read it off another clock, in UTC")
+    within: str = Field(description="The most that it is off, either way")
+    boot: str = Field(description="The boot of which it is signed")
+    boottime: int = Field(description="What that boot's clock showed then, in milliseconds")
+    of: int = Field(default=0, description="The event whose time it was; 0 for the time of signing")
+    signature: Signed
 
 
 class EquipmentSeen(Frozen):
@@ -893,6 +935,10 @@ AnyEvent = Annotated[
     | HostStopped
     | JournalLatched
     | JournalWitnessed
+    | ClockJumped
+    | ClockSynchronised
+    | ClockDoubted
+    | TimeSigned
     | EquipmentSeen
     | EquipmentQuieted
     | OutsideActSeen

@@ -207,8 +207,11 @@ class Clock(Protocol):
         """Return which boot ``boottime`` counts from."""
         ...
 
-    def synchronised(self) -> bool:
-        """Return whether ``utc`` is surely kept to a reference. Unknown is False."""
+    def offset(self) -> Duration | None:
+        """Return the most that ``utc`` may be off, either way, as who keeps it states it.
+
+        None where it isn't kept to a reference, or nobody knows whether it is.
+        """
         ...
 
 
@@ -259,15 +262,20 @@ class SystemClock:
         """Return the kernel's boot id."""
         return self._boot
 
-    def synchronised(self) -> bool:
-        """Return what the kernel's clock discipline says, by adjtimex(2) without changing it.
+    def offset(self) -> Duration | None:
+        """Return the kernel's maximum error, by adjtimex(2) without changing it.
 
-        False where it says unsynchronised, where it can't be asked (a sandbox without
-        the call) and where it is in error: an unknown clock is treated as a wrong one.
+        It is what chrony (with ``rtcsync``), ntpd or systemd-timesyncd told the kernel, and
+        the kernel adds 0.5 ms for each second since; here it is rounded up, with two
+        milliseconds more, since two clocks are read and each to a millisecond. None where the
+        kernel says unsynchronised, where it can't be asked (a sandbox without the call) and
+        where it is in error: an unknown clock is treated as a wrong one.
         """
         adjtimex = _adjtimex()
         if adjtimex is None:
-            return False
+            return None
         timex = _Timex(modes=0)
         state = adjtimex(ctypes.byref(timex))
-        return 0 <= state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+        if not 0 <= state != _TIME_ERROR or timex.status & _STA_UNSYNC:
+            return None
+        return Duration.of_base(-(-timex.maxerror // 1_000) + 2)

@@ -66,6 +66,7 @@ MAY: Final[Mapping[str, frozenset[Role]]] = {
     "open_deviation": _AT_THE_CELL | {R.PROTOCOL_AUTHOR},
     "close_deviation": _QUALITY,
     "look_at_equipment": frozenset({R.SUPERVISOR, R.MAINTENANCE}),
+    "sign_time": _BENCH_AND_VERIFIER,
     "add_person": frozenset({R.ADMINISTRATOR}),
     "view": frozenset(Role),
 }
@@ -88,6 +89,7 @@ SIGNED_AS: Final[Mapping[str, tuple[SignatureMeaning, ...]]] = {
     "reconcile": ("performed", "verified"),
     "clear_line": ("performed", "verified"),
     "close_deviation": ("approved",),
+    "sign_time": ("performed",),
 }
 """Which commands are signed, with which meanings, in this order; each by another person."""
 

@@ -199,7 +199,7 @@ async def _together(
         began = cell.technicians[0].room_began
         scenarios: dict[str, Scenario] = {}
         for start in starts:
-            await engine.core.sleep_until(began + start.after)
+            await engine.core.sleep(began + start.after - engine.core.clock.utc())
             scenarios[start.batch] = await bring_and_start(cell, engine, recipe, start, seed)
         await _until_all_ended(engine, starts, began + days_most * day)
         await engine.stop()

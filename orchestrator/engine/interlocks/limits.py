@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.engine.interlocks.permit import Permit
-from orchestrator.engine.limits import left
+from orchestrator.engine.limits import WHY_UNKNOWN, left, ran_since
 from orchestrator.engine.state import LimitState
 
 
@@ -18,8 +18,11 @@ def limits(permit: Permit) -> str | None:
     for name, limit in permit.state.limits.items():
         if limit.tier != "block" or limit.batch != permit.batch_name or not limit.maximum:
             continue
-        if left(limit, permit.clock).base <= 0 and not _is_waived(permit, name, limit):
-            return f"the limit {name} has run out ({limit.maximum}; {limit.source})"
+        if left(limit, permit.state, permit.clock).base > 0 or _is_waived(permit, name, limit):
+            continue
+        if ran_since(limit.mark, permit.state, permit.clock) is None:
+            return f"nobody knows how long the limit {name} has run: {WHY_UNKNOWN}"
+        return f"the limit {name} has run out ({limit.maximum}; {limit.source})"
     return None
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from devices.interfaces.fluid_transfer import PumpVolume
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.limits import WHY_UNKNOWN, ran_since
 from orchestrator.engine.state import ContainerState
 from orchestrator.kernel.quantities import Duration, Volume
 
@@ -38,9 +39,11 @@ def _unfit(permit: Permit, name: str, container: ContainerState) -> str | None:
         return f"lot {container.lot} of {name} is in quarantine: {lot.quarantined}"
     if permit.now >= lot.expires:
         return f"lot {container.lot} of {name} expired at {lot.expires}"
-    if lot.in_use and container.opened_at is not None:
-        until = container.opened_at + Duration.read(lot.in_use)
-        if permit.now >= until:
+    if lot.in_use and container.opened is not None:
+        open_for = ran_since(container.opened, permit.state, permit.clock)
+        if open_for is None:
+            return f"nobody knows how long {name} has been open: {WHY_UNKNOWN}"
+        if open_for.highest >= Duration.read(lot.in_use):
             return f"{name} was opened at {container.opened_at} and may be used for {lot.in_use}"
     return None
 

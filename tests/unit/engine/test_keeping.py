@@ -218,7 +218,7 @@ def test_a_trace_that_cant_be_written_raises_an_alarm(
     async def main() -> HostState:
         async with host(tmp_path, HostState()) as core:
             traces = Traces(tmp_path / "traces", core, Alarms(core))
-            sample = Sample("1 mL", core.clock.utc())
+            sample = Sample("1 mL", core.clock.utc(), core.clock.boottime())
             traces("W1", "weight", sample)
             with monkeypatch.context() as full:
                 full.setattr(os, "write", no_space)

@@ -276,7 +276,7 @@ async def lot_quarantined(order: Order, thing: str) -> None:
 
 async def expired(order: Order, thing: str) -> None:
     lot = order.engine.core.state.lots[order.engine.core.state.containers[thing].lot]
-    await order.engine.core.sleep_until(lot.expires)
+    await order.engine.core.sleep(lot.expires - order.engine.core.clock.utc())
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ class SteppingClock:
     def boot(self) -> BootId:
         return BootId("boot-1")
 
-    def synchronised(self) -> bool:
-        return True
+    def offset(self) -> Duration:
+        return 0 * second
 
 
 def entropy(seed: str = "journal") -> Callable[[int], bytes]:

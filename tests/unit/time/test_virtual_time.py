@@ -166,8 +166,22 @@ def test_a_reboot_restarts_boot_time_and_a_step_moves_only_the_wall_clock() -> N
         assert clock.utc() == MONDAY + 500 * ms
         assert clock.boottime() == 500 * ms
         assert clock.boot() == OTHER_BOOT
+        assert clock.offset() == Duration.of_base(0)
+        clock.stated_offset = 3 * ms
+        assert clock.offset() == 3 * ms
         clock.is_synchronised = False
-        assert not clock.synchronised()
+        assert clock.offset() is None
+
+    run_in_virtual_time(main(), start=MONDAY)
+
+
+def test_in_suspend_time_goes_on_while_the_loop_stands() -> None:
+    async def main() -> None:
+        clock, loop = virtual_clock(), asyncio.get_running_loop()
+        await asyncio.sleep(1)
+        clock.suspend(1 * hour)
+        assert (clock.utc(), clock.boottime()) == (MONDAY + 3_601_000 * ms, 3_601_000 * ms)
+        assert loop.time() == 1
 
     run_in_virtual_time(main(), start=MONDAY)
 
