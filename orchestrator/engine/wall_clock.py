@@ -80,7 +80,11 @@ class WallClock:
         state, clock = self._core.state, self._core.clock
         if self._is_noting or state.wall is None:
             return False
-        unnoted = recorded.boot not in state.known_times and not self._core.can_be_suspended
+        unnoted = not (
+            self._core.can_be_suspended
+            or recorded.boot in state.known_times
+            or recorded.boot in state.doubted
+        )
         return _has_jumped(state.wall, shown) or (unnoted and clock.offset() is not None)
 
     async def look(self) -> None:
