@@ -126,11 +126,11 @@ class WallClock:
         if but_time:
             return
         known = state.known_times.get(core.clock.boot())
-        if known is None and (len(state.boots) > 1 or state.boot in state.doubted):
+        if known is None and len(state.boots) > 1 and state.boot not in state.doubted:
             raise RefusedError(
                 what,
-                why="the host was restarted and its clock isn't synchronised, or contradicted "
-                "itself, so nobody knows what time it is",
+                why="the host was restarted and its clock isn't synchronised, so nobody knows "
+                "what time it is",
                 do_next="Have the clock synchronised, or sign the time (`cellwright time`)",
             )
         if known is not None and known.signed and contradict(known, now):

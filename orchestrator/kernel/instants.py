@@ -265,11 +265,11 @@ class SystemClock:
     def offset(self) -> Duration | None:
         """Return the kernel's maximum error, by adjtimex(2) without changing it.
 
-        It is what chrony (with ``rtcsync``), ntpd or systemd-timesyncd told the kernel, and
-        the kernel adds 0.5 ms for each second since; here it is rounded up, with two
-        milliseconds more, since two clocks are read and each to a millisecond. None where the
-        kernel says unsynchronised, where it can't be asked (a sandbox without the call) and
-        where it is in error: an unknown clock is treated as a wrong one.
+        It is what chrony (with ``rtcsync``) or ntpd told the kernel, and the kernel adds 0.5 ms
+        for each second since; here it is rounded up, with two milliseconds more, since two
+        clocks are read and each to a millisecond. None where the kernel says unsynchronised,
+        where it can't be asked (a sandbox without the call) and where it is in error: an
+        unknown clock is treated as a wrong one.
         """
         adjtimex = _adjtimex()
         if adjtimex is None:

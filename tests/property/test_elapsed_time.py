@@ -89,13 +89,16 @@ class Host:
         self.records(*events)
         return self.state.seq
 
+    def events_from(self, seq: int) -> Iterator[Recorded[AnyEvent]]:
+        return iter(self.events[seq - 1 :])
+
     def wall_clock(self) -> WallClock:
         core = SimpleNamespace(
             state=self.state,
             clock=self,
             can_be_suspended=True,
             record_for_host=self.record_for_host,
-            journal=SimpleNamespace(events=lambda seq: iter(self.events[seq - 1 :])),
+            journal=SimpleNamespace(events=self.events_from),
         )
         return WallClock(cast("Any", core), cast("Any", SimpleNamespace()))
 
@@ -216,8 +219,6 @@ def findings(seed: int, ran: RanSince, met: dict[str, int]) -> Iterator[str]:
         met[step.__name__] = met.get(step.__name__, 0) + 1
         where = f"seed {seed}, step {number} ({step.__name__})"
         yield from disagreements(host, mark, host.true_us - began_us, ran, where, met)
-    if [row.seq for row in host.events] != list(range(1, len(host.events) + 1)):
-        yield f"seed {seed}: the records changed their order"
 
 
 def disagreements(
@@ -299,14 +300,19 @@ def never_known(mark: Mark, state: HostState, clock: Clock) -> Range[Duration] |
 
 
 @pytest.mark.parametrize(
-    "planted",
-    [by_the_wall_clock, in_the_middle, by_one_boots_offset, whatever_is_known, never_known],
+    ("planted", "as_"),
+    [
+        (by_the_wall_clock, "shorter than real"),
+        (in_the_middle, "longer than real"),
+        (by_one_boots_offset, "shorter than real"),
+        (whatever_is_known, "nobody vouched"),
+        (never_known, "its clocks were synchronised"),
+    ],
 )
-def test_a_planted_fault_is_found(planted: RanSince) -> None:
+def test_a_planted_fault_is_found(planted: RanSince, as_: str) -> None:
     met: dict[str, int] = {}
-    found = next((one for seed in range(200) for one in findings(seed, planted, met)), None)
-    assert found is not None
-    print(found)
+    found = (one for seed in range(200) for one in findings(seed, planted, met))
+    print(next(one for one in found if as_ in one))
 
 
 def test_a_clock_that_contradicts_itself_is_believed_no_more_until_a_person_signs() -> None:

@@ -16,6 +16,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.journal.events import (
     AlarmRaised,
     AnyEvent,
+    ClockDoubted,
     ContainerQuarantined,
     DeviationOpened,
     LeaseGranted,
@@ -283,6 +284,14 @@ READY: dict[str, list[Ready]] = {
             ContainerQuarantined(container=ContainerId(OTHER_BAG), why="lost"),
             container=OTHER_BAG,
             reason="found",
+        ),
+    ],
+    "sign_time": [
+        on_record(
+            "day-1",
+            ClockDoubted(why="it contradicts itself"),
+            time="2026-01-05T08:00:00.000000Z",
+            within="5 min",
         ),
     ],
     "add_person": [on_record("administrator", alarm(), **NEW_PERSON)],
