@@ -151,9 +151,12 @@ class WallClock:
         return _as_jump(strayed(state.wall, now)) if _has_jumped(state.wall, now) else ()
 
     def _jumped_while_down(self, now: KnownTime) -> tuple[AnyEvent, ...]:
-        """Return that the clock jumped since the last event, of this boot or an earlier one."""
+        """Return that the clock jumped since the last event, of this boot or an earlier one.
+
+        Of events from before the first start nothing follows: another clock may have dated them.
+        """
         core = self._core
-        if not core.state.seq or core.state.boot == core.clock.boot():
+        if core.state.boot in ("", core.clock.boot()):
             return self._jumped(now)
         last = next(core.journal.events(core.state.seq)).at
         back = now.at - last
