@@ -144,6 +144,7 @@ def test_what_is_wrong_is_told_in_one_line(
         commands.add("dana", "Dana Yates", "technician", "verifier")
         commands.add("nico", "Nico Hale", "technician")
         _wrong_people(commands)
+        _wrong_time(commands)
         _wrong_recipe(commands)
         _wrong_receipt(commands, folder)
         _wrong_order(commands)
@@ -160,6 +161,16 @@ def _wrong_people(commands: Commands) -> None:
         refused(commands, 1, "user", "login", "nico", says="they don't belong together")
     commands.wrong.clear()
     refused(commands, 1, "user", "login", "nico", says="locked after wrong tries")
+
+
+def _wrong_time(commands: Commands) -> None:
+    shown = commands.printed("time")
+    assert "The host's clock shows 2026-01-05T" in shown
+    assert "It is synchronised, and off by 0 s at most." in shown
+    sign = ("time", "2026-01-05T08:00:00Z", "--as")
+    refused(commands, 1, *sign, "dana", says="the host's clock was synchronised then")
+    refused(commands, 1, *sign, "rhea", says="it needs the role technician")
+    refused(commands, 2, "time", "8 o'clock", says="isn't of the form 2026-11-23T10:07:13Z")
 
 
 def _wrong_recipe(commands: Commands) -> None:
