@@ -32,7 +32,7 @@ class Timekeeping:
         """Record what a person says the time is, or was at an earlier event."""
         time, of = Instant.read(str(arguments["time"])), int(arguments.get("of", 0))
         within = Duration.read(str(arguments["within"]))
-        what = f"sign that it {'was' if of else 'is'} {time}"
+        what = f"sign the time of event {of}" if of else "sign the time"
         if within not in WITHIN:
             raise RefusedError(
                 what,
