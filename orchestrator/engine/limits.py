@@ -198,6 +198,16 @@ def used(limit: LimitState, state: HostState, clock: Clock) -> str:
     return str(ran.highest)
 
 
+def note_time(state: HostState, clock: Clock) -> None:
+    """Note in ``state`` when the time of this boot was known, if ``clock`` is right and none is.
+
+    For who reads a journal while no daemon has recorded it: the host may have been restarted.
+    """
+    boot, offset = str(clock.boot()), clock.offset()
+    if offset is not None and boot not in state.known_times and boot not in state.doubted:
+        state.known_times[boot] = KnownTime(clock.utc(), clock.boottime().base, offset.base)
+
+
 def contradict(known: KnownTime, shown: KnownTime) -> bool:
     """Return whether two moments of one boot can't both have been as their clock said."""
     apart_ms = abs((shown.at.micros - known.at.micros) // 1_000 - (shown.ms - known.ms))

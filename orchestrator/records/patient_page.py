@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.engine.fold import fold
-from orchestrator.engine.limits import elapsed, left
+from orchestrator.engine.limits import left, note_time, ran_since
 from orchestrator.engine.phase_state import PhaseState, state_of_parent
 from orchestrator.engine.replay import collector_resting
 from orchestrator.engine.state import (
@@ -144,6 +144,7 @@ def _daemon(journal: Path, known: Known) -> str:
 def page_of_all(known: Known, clock: Clock) -> dict[str, Any]:
     """Return every patient's page, as programs read it."""
     state = known.state
+    note_time(state, clock)
     coi_of = {name: batch.coi for name, batch in state.batches.items()}
     cois = sorted({*coi_of.values(), *(one.coi for one in state.containers.values() if one.coi)})
     return {
@@ -383,7 +384,7 @@ def _limits(state: HostState, batches: set[str], clock: Clock) -> list[dict[str,
     return [
         {
             "limit": name,
-            "left": "run out" if one.due else _left(one, clock),
+            "left": "run out" if one.due else _left(one, state, clock),
             "minimum": one.minimum,
             "maximum": one.maximum,
             "due": str(one.started_at + Duration.read(one.maximum)) if one.maximum else "",
@@ -396,13 +397,13 @@ def _limits(state: HostState, batches: set[str], clock: Clock) -> list[dict[str,
     ]
 
 
-def _left(limit: LimitState, clock: Clock) -> str:
+def _left(limit: LimitState, state: HostState, clock: Clock) -> str:
     """Return what is left of a limit, by the engine's own arithmetic."""
     if not limit.maximum:
         return "no end"
-    if elapsed(limit, clock) is None:
+    if ran_since(limit.mark, state, clock) is None:
         return "unknown: a clock wasn't synchronised"
-    rest = left(limit, clock)
+    rest = left(limit, state, clock)
     return str(rest) if rest.base > 0 else "run out"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.engine.fold import fold
-from orchestrator.engine.limits import elapsed, left
+from orchestrator.engine.limits import left, note_time, ran_since
 from orchestrator.engine.state import HostState, LimitState
 from orchestrator.journal.events import EVENTS
 from orchestrator.journal.journal import Row, has_writer, read_events, read_row
@@ -184,10 +184,11 @@ class Follower:
 
     def _of_limits(self, *, answers: bool) -> Iterator[StandingAlarm]:
         is_ours = not self.has_another_clock()
+        note_time(self.state, self._clock)
         for name, limit in self.state.limits.items():
             if not limit.maximum:
                 continue
-            over = Duration.of_base(-left(limit, self._clock).base)
+            over = Duration.of_base(-left(limit, self.state, self._clock).base)
             if not limit.due and not (is_ours and over.base >= 0):
                 continue
             yield self._of_limit(name, limit)
@@ -203,7 +204,7 @@ class Follower:
                 )
 
     def _of_limit(self, name: str, limit: LimitState) -> StandingAlarm:
-        if limit.due or elapsed(limit, self._clock) is not None:
+        if limit.due or ran_since(limit.mark, self.state, self._clock) is not None:
             what = f"{name}: {limit.maximum} has run out ({limit.source})"
         else:
             what = (

@@ -38,7 +38,7 @@ from orchestrator.records.watching import SAID_WITHIN, Follower
 BATCH = BatchId("B-1")
 NOON = Instant.read("2026-11-23T12:00:00.000000Z")
 SIGNER = Signer.of_entropy(HostId("h"), bytes)
-STARTED = HostStarted(version="0.1.0", cell="0" * 64, synchronised=True)
+STARTED = HostStarted(version="0.1.0", cell="0" * 64, synchronised=True, offset="10 ms")
 FRIDGE = "B-1/out of the fridge"
 LIMIT = LimitStarted(
     limit=FRIDGE, owner="recipe", batch=BATCH, maximum="30 min", tier="block", source="DR-031"
@@ -63,8 +63,8 @@ class SetClock:
     def boot(self) -> BootId:
         return self.boot_id
 
-    def synchronised(self) -> bool:
-        return self.is_synchronised
+    def offset(self) -> Duration | None:
+        return Duration.of_base(10) if self.is_synchronised else None
 
     def pass_(self, time: Duration) -> None:
         self.at += time
