@@ -28,7 +28,7 @@ from orchestrator.kernel.errors import (
     RefusedError,
 )
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.quantities import Duration, Volume, mL, second, uL
+from orchestrator.kernel.quantities import Duration, Temperature, Volume, degC, mL, second, uL
 from orchestrator.kernel.tasks import CLEARANCE, DOUBT, LATE
 
 _TERMINAL_CHARACTERS: Final = 8
@@ -423,10 +423,16 @@ class Technician:
         verdict, done = what_was_done(
             self.world, question["act"], question["equipment"], since.to(second)
         )
+        offered = [choice["name"] for choice in question["choices"]]
+        if verdict not in offered:  # a freezer that stopped: they take out what is in it
+            verdict, done = offered[-1], f"{self._stage(question['act']['place']):.1f} °C"
         act, values = question["act"], dict[str, str]()
         if verdict == "all" and act["kind"] == "hand_act":
             values = self._what_it_shows(act, act["containers"], str(act["port"]))
         await self._give("reconcile", task=task["task"], verdict=verdict, done=done, values=values)
+
+    def _stage(self, place: str) -> float:
+        return self.world.chamber_temperature(self.world.chamber_of(place))
 
     async def _do(self, task: Mapping[str, Any], boxes: asyncio.TaskGroup) -> bool:
         name = str(task["task"])
@@ -820,7 +826,9 @@ def what_was_done(
             opened = [one.opened for one in world.stations.values() if one.valves == equipment]
             return ("all", "1") if opened == [set(act["open"])] else ("nothing", "")
         case "ramp_segment":
-            return ("all", "1") if found else ("nothing", "")
+            to_degC = Temperature.read(act["to"]).to(degC)
+            reached = [float(one.detail["reached_degC"]) for one in found if one.kind == "ramped"]
+            return ("all", "1") if reached and abs(reached[-1] - to_degC) < 0.1 else ("nothing", "")
         case "hand_act":
             thing = act["containers"][0] if act["containers"] else ""
             by_hand = any(

@@ -39,7 +39,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from devices.drivers.reads import not_offered, read_frame
-from devices.interfaces.controlled_freezing import RampSegment, StageTemperature
+from devices.interfaces.controlled_freezing import RampSegment, StageTemperature, temperature_of
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
 from devices.transport.conversation import Conversation, Cut, NoReplyError
@@ -250,7 +250,8 @@ class LinkamT95:
         """Wait until the stage rests, and judge by its state and its temperature.
 
         It is told to have done nothing only where it rests as it did before: stopped within
-        the sheet's ``idle_error``, else within its ``limit_error``.
+        the sheet's ``idle_error``, else within its ``limit_error``. A stopped stage with bags
+        in it is never believed: it may have cooled them, lost power and warmed again.
         """
         del command
         asked = self._mine(act)
@@ -311,8 +312,12 @@ class LinkamT95:
             return CannotTell(why=f"the stage reports {shown.troubles}")
         if shown.state == "holding" and _apart(shown.temperature, asked.to) <= self._limit_error:
             return AllDone(effect=Effect(done="1", detail=detail))
-        was = Temperature.read(before.values["temperature"] + " °C")
         at = f"at {shown.temperature}"
+        was = temperature_of(before.values)
+        if was is None:
+            return CannotTell(why=f"it is {shown.state} {at}; what it was before isn't known")
+        if shown.state == "stopped" and asked.containers:
+            return CannotTell(why=f"it is stopped {at}: it may have cooled and warmed again")
         drift = self._idle_error if shown.state == "stopped" else self._limit_error
         rests_as_before = shown.state == before.values["state"] or (
             shown.state == "held" and before.values["state"] == "holding"
@@ -329,6 +334,7 @@ class LinkamT95:
         """Return what the stage shows once it rests, having waited as long as it moves.
 
         A stage that rests away from the limit is looked at twice: it may not have set off.
+        One that is stopped drifts on, and bags in it with it: it isn't waited for.
         """
         rested_at: Temperature | None = None
         patience_s = 0.0
@@ -339,6 +345,7 @@ class LinkamT95:
                 if (
                     _apart(shown.temperature, asked.to) <= self._limit_error
                     or shown.temperature == rested_at
+                    or (shown.state == "stopped" and rested_at is not None)
                 ):
                     return shown
                 rested_at = shown.temperature
@@ -415,8 +422,11 @@ class LinkamT95:
 
 
 def _standing(shown: Status) -> Standing:
+    values = {"state": shown.state}
+    if not shown.errors & _BLIND:
+        values["temperature"] = f"{shown.temperature.to(degC):.1f}"
     return Standing(
-        values={"state": shown.state, "temperature": f"{shown.temperature.to(degC):.1f}"},
+        values=values,
         witness="" if shown.state == "stopped" else "started",
     )
 

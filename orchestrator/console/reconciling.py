@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, cast
 
+from devices.interfaces.controlled_freezing import RampSegment
 from devices.interfaces.hands import HandAct
 from orchestrator.console.equipment import Equipment
 from orchestrator.console.late_reports import decided, refuse_reporter, what_follows
@@ -26,7 +27,7 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.acts import Act, Effect, OnInterruption
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.kernel.identifiers import BatchId, CommandId, TaskId, UserId
-from orchestrator.kernel.quantities import Quantity
+from orchestrator.kernel.quantities import Quantity, Temperature
 from orchestrator.kernel.tasks import DOUBT, LABEL, LATE
 from orchestrator.people.roles import require_second_person
 
@@ -65,7 +66,7 @@ class Reconciling:
         )
         batch, path, number = self._core.state.attempts[command]
         attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
-        verdict, done = _stated(name, attempt, arguments)
+        verdict, done = _stated(name, task, attempt, arguments)
         detail = self._owed(name, command, attempt, verdict, arguments)
         settled, changed = _reconciled(batch, command, verdict, done, detail), task.changed
         second = await self._office.sign(user, arguments, settled, "verified")
@@ -92,7 +93,7 @@ class Reconciling:
     ) -> int:
         batch, path, number = self._core.state.attempts[command]
         attempt = self._core.state.batches[batch].phases[path].words[number].attempts[-1]
-        verdict, done = _stated(name, attempt, arguments)
+        verdict, done = _stated(name, self._core.state.tasks[name], attempt, arguments)
         detail = self._owed(name, command, attempt, verdict, arguments)
         settled = _reconciled(batch, command, verdict, done, detail)
         changed = self._core.state.tasks[name].changed
@@ -198,14 +199,18 @@ class Reconciling:
         raise differ
 
 
-def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -> tuple[str, str]:
+def _stated(
+    name: TaskId, task: TaskState, attempt: AttemptState, arguments: Mapping[str, Any]
+) -> tuple[str, str]:
     """Return verdict and amount as stated of an attempt, in the act's own measure.
 
     Raises:
-        RefusedError: The act could not have done that.
+        RefusedError: The act could not have done that, or it isn't among what was asked.
     """
     verdict, done = str(arguments.get("verdict")), str(arguments.get("done", ""))
     act = Act.kinds[attempt.act["kind"]].model_validate(attempt.act)
+    if isinstance(act, RampSegment) and act.containers:
+        return _stated_of_freezing(name, task, verdict, done)
     measure = MEASURES.get(act.kind)
     whole = str(getattr(act, measure)) if measure else "1"
     match verdict:
@@ -232,6 +237,32 @@ def _stated(name: TaskId, attempt: AttemptState, arguments: Mapping[str, Any]) -
     raise RefusedError(
         f"reconcile {name}", why=why, do_next="Look at the material, and say how much was done"
     )
+
+
+def _stated_of_freezing(name: TaskId, task: TaskState, verdict: str, done: str) -> tuple[str, str]:
+    """Return verdict and the temperature where cooling ended, as the rescue table allows.
+
+    Raises:
+        RefusedError: The table's row doesn't offer it, or it isn't a temperature.
+    """
+    offered = [str(one["name"]) for one in task.ask["choices"]]
+    if verdict not in offered:
+        raise RefusedError(
+            f"reconcile {name}",
+            why=f"freezing was interrupted {task.evidence['interrupted']}, and a segment that was "
+            "begun is never begun again",
+            do_next=f"Look at the freezer and the bags, and state {' or '.join(offered)}",
+        )
+    if verdict == "all":
+        return verdict, "1"
+    try:
+        return verdict, str(Temperature.read(done))
+    except ValueError as unreadable:
+        raise RefusedError(
+            f"reconcile {name}",
+            why=str(unreadable),
+            do_next='State the temperature at which cooling ended, e.g. "-38 °C"',
+        ) from unreadable
 
 
 def _reconciled(

@@ -22,6 +22,7 @@ from devices.interfaces.valves import InterlockInput
 from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.core import Core
+from orchestrator.engine.freezing_rescue import RescueTable
 from orchestrator.engine.in_use import IN_USE, user_of
 from orchestrator.engine.interlocks.all_interlocks import refusals
 from orchestrator.engine.interlocks.permit import Permit
@@ -112,8 +113,11 @@ class ActingPhase(Protocol):
 class Actor:
     """Carries out acts on the instruments of one cell."""
 
-    def __init__(self, core: Core, alarms: Alarms, recognition: Recognition) -> None:
+    def __init__(
+        self, core: Core, alarms: Alarms, recognition: Recognition, freezing_rescue: RescueTable
+    ) -> None:
         self._core = core
+        self._freezing_rescue = freezing_rescue
         self._alarms = alarms
         self._recognition = recognition
         self._quieting: dict[str, list[asyncio.Task[None]]] = {}
@@ -242,7 +246,8 @@ class Actor:
             clock=core.clock,
             cell=core.cell.config,
         )
-        refused = refusals(permit)
+        not_begun = self._freezing_rescue.why_not_begun(rest, standing.values)
+        refused = () if not_begun else refusals(permit)
         if refused:
             await self._note_outside_acts(module.equipment, standing, driver.only_acts_change)
             for equipment, (shown, only_acts_change) in around.items():
@@ -273,6 +278,10 @@ class Actor:
                 proven=tuple(f"{one.container} {one.rests_on}" for one in proofs),
             ),
         )
+        if not_begun:  # the curve was broken between two segments: people decide before this one
+            await self._note_outside_acts(module.equipment, standing, driver.only_acts_change)
+            await self._leave_in_doubt(phase, command, not_begun, standing, evidence)
+            return None
         return await self._do(phase, unit, module, driver, rest, command, standing, evidence)
 
     async def _do(

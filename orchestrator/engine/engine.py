@@ -20,11 +20,13 @@ from orchestrator.engine.alarms import Alarms
 from orchestrator.engine.clearing import Needs
 from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
+from orchestrator.engine.freezing_rescue import RescueTable
 from orchestrator.engine.held_up import HeldUp
 from orchestrator.engine.holds import Holds
 from orchestrator.engine.keeping import StateKeeper, Traces
 from orchestrator.engine.latch import Latch
 from orchestrator.engine.leases import Leases
+from orchestrator.engine.left_in_freezer import LeftInFreezer
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition, equipment_seen
@@ -151,7 +153,8 @@ class Engine:
         self.core.drivers = drivers(self.board)
         self.alarms = Alarms(self.core)
         self.recognition = Recognition(self.core, self.alarms)
-        self.actor = Actor(self.core, self.alarms, self.recognition)
+        self.freezing_rescue = RescueTable(cell.config.freezing_rescue)
+        self.actor = Actor(self.core, self.alarms, self.recognition, self.freezing_rescue)
         self.holds = Holds(self.core, self.spawn)
         self.needs = Needs(self.core.state, self.recipe_by_digest)
         self.leases = Leases(self.core, self.needs, by_urgency=by_urgency)
@@ -173,6 +176,7 @@ class Engine:
         """Batches whose admission failed: set to have it tried at once."""
         self._late: dict[TaskId, asyncio.Task[None]] = {}
         self.core.listeners.append(self._look_at_report)
+        LeftInFreezer(self.core, self.alarms, self.freezing_rescue, self.spawn)
         self.latch = Latch(self.core, self._all_that_runs)
 
     async def start(self) -> None:

@@ -19,6 +19,7 @@ from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.control import UnitControl
+from orchestrator.engine.freezing_rescue import Rescue
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.recognition import ExchangedError
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
@@ -273,9 +274,13 @@ class PhaseRun:
         if not self.control.stops:
             await self._engine.holds.arrived(self.batch, self.path)
         if task not in self._core.state.tasks:
+            now = self._core.clock.utc()
+            rescue = self._engine.freezing_rescue.of_attempt(
+                act, attempt, now=now, synchronised=self._core.clock.synchronised()
+            )
             await self._core.record(
                 self.batch,
-                doubt_offered(self.batch, self.path, attempt, act, why, now=self._core.clock.utc()),
+                doubt_offered(self.batch, self.path, attempt, act, why, now=now, rescue=rescue),
             )
         # a stop doesn't end this wait: the batch can't end while an act is in doubt
         await self._core.bells.until(
@@ -715,29 +720,41 @@ def _named_place(unit: Unit, which: str) -> PlaceId:
 
 
 def doubt_offered(
-    batch: BatchId, path: PhasePath, attempt: AttemptState, act: Act, why: str, *, now: Instant
+    batch: BatchId,
+    path: PhasePath,
+    attempt: AttemptState,
+    act: Act,
+    why: str,
+    *,
+    now: Instant,
+    rescue: Rescue | None = None,
 ) -> TaskOffered:
-    """Return the task in which two people say what an attempt in doubt did."""
+    """Return the task in which two people say what an attempt in doubt did.
+
+    ``rescue`` is what the freezing rescue table says, where bags were being frozen.
+    """
     return TaskOffered(
         task=TaskId(f"{attempt.command}{DOUBT}"),
         batch=batch,
         path=path,
         word=None,
         work="decide",
-        text=_doubt_in_words(attempt, act, why),
+        text=_doubt_in_words(attempt, act, why, rescue),
         ask={
-            **doubt_question(attempt, act, why).model_dump(mode="json"),
+            **doubt_question(attempt, act, why, rescue).model_dump(mode="json"),
             "act": attempt.act,
             "equipment": attempt.equipment,
             "intended_at": str(attempt.intended_at),
         },
-        evidence=_evidence_of(attempt),
+        evidence=_evidence_of(attempt, rescue),
         second_person=True,
         due=now + DECIDE_WITHIN,
     )
 
 
-def _doubt_in_words(attempt: AttemptState, act: Act, why: str) -> str:
+def _doubt_in_words(attempt: AttemptState, act: Act, why: str, rescue: Rescue | None) -> str:
+    if rescue is not None:
+        return f"{act.in_words()} on {attempt.equipment} is in doubt: {why}. {rescue.in_words}"
     if isinstance(act, HandAct):
         return (
             f"{act.in_words()} is in doubt: {why}. Asked was: {act.instruction}. "
@@ -749,26 +766,30 @@ def _doubt_in_words(attempt: AttemptState, act: Act, why: str) -> str:
     )
 
 
-def doubt_question(attempt: AttemptState, act: Act, why: str) -> Question:
+def doubt_question(
+    attempt: AttemptState, act: Act, why: str, rescue: Rescue | None = None
+) -> Question:
     """Return what two people are asked about an attempt in doubt."""
+    choices = (
+        Choice(name="all", leads_to=f"{act.in_words()} counts as done"),
+        Choice(name="part", leads_to="the amount that you state counts as done"),
+        Choice(name="nothing", leads_to=f"{act.in_words()} is asked for again"),
+    )
     return Question(
         kind=TaskKind.DECIDE,
         text=why,
-        choices=(
-            Choice(name="all", leads_to=f"{act.in_words()} counts as done"),
-            Choice(name="part", leads_to="the amount that you state counts as done"),
-            Choice(name="nothing", leads_to=f"{act.in_words()} is asked for again"),
-        ),
-        evidence=_evidence_of(attempt),
+        choices=choices if rescue is None else rescue.choices,
+        evidence=_evidence_of(attempt, rescue),
         second_person=True,
         respond_within=DECIDE_WITHIN,
     )
 
 
-def _evidence_of(attempt: AttemptState) -> dict[str, str]:
+def _evidence_of(attempt: AttemptState, rescue: Rescue | None) -> dict[str, str]:
     """Return what was seen before an attempt, and after it under its own names."""
     return {
         **attempt.before,
         **attempt.evidence,
         **{f"after_{name}": value for name, value in attempt.after.items()},
+        **({} if rescue is None else {"interrupted": rescue.row.phase}),
     }

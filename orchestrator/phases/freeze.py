@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from devices.interfaces.controlled_freezing import RampSegment, StageTemperature
 from devices.interfaces.scanning import Identify
@@ -33,7 +33,8 @@ class Freeze(PhaseModel):
     """Take the loaded ``containers`` along ``segments``, each a rate and the end of its ramp.
 
     Effect: freezes, irreversibly. Interrupted: the stage goes on by itself and is left
-    running, waited for and read; a curve is never run again (HOLD).
+    running, waited for and read. Where it stopped, two people decide by the freezing rescue
+    table (HOLD): a segment is never run again, and nothing warms what is in the freezer.
     """
 
     kind: Literal["freeze/1"] = "freeze/1"
@@ -41,6 +42,15 @@ class Freeze(PhaseModel):
     freezer: str
     start: Temperature
     segments: tuple[tuple[RampRate, Temperature], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _only_cools(self) -> Self:
+        begins_at = self.start
+        for _, to in self.segments:
+            if to >= begins_at:
+                raise ValueError(f"a freezing curve only cools: {to} doesn't lie below {begins_at}")
+            begins_at = to
+        return self
 
     def claims(self) -> Claims:
         times = self._times()
@@ -84,6 +94,7 @@ class Freeze(PhaseModel):
             ]
         )
         report: Report = {}
+        begins_at: Temperature | None = None
         stands_at = await outside.see(StageTemperature(unit=self.freezer))
         report["start"] = stands_at
         if abs(Temperature.read(stands_at) - self.start) > START_WITHIN:
@@ -100,6 +111,7 @@ class Freeze(PhaseModel):
                     place=place,
                     rate=rate,
                     to=to,
+                    begins_at=begins_at,
                     longest=time + RAMP_MARGIN,
                     on_interruption=OnInterruption.HOLD,
                     quieten=Quieten.LEAVE_RUNNING,
@@ -107,6 +119,11 @@ class Freeze(PhaseModel):
                 proven=proven,
             )
             report |= {f"segment_{number}_{key}": text for key, text in ramped.detail.items()}
+            if ramped.done != "1":
+                why = f"cooling ended at {ramped.done} in segment {number} of {len(self.segments)}"
+                report["deviation"] = "; ".join(filter(None, (report.get("deviation"), why)))
+                break
+            begins_at = to
         return report
 
     def _times(self) -> tuple[Duration, ...]:

@@ -22,7 +22,7 @@ from devices.sheets.sheet import dimension_of, models, sheet_of
 from orchestrator.kernel.errors import ConfigurationRefusedError
 from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.identifiers import EquipmentId, PlaceId
-from orchestrator.kernel.quantities import Quantity, Range
+from orchestrator.kernel.quantities import Quantity, Range, Temperature, TemperatureChange
 
 
 class Module(Frozen):
@@ -68,6 +68,23 @@ class Unit(Frozen):
         return tuple((equipment, name) for equipment, _, name in pairs)
 
 
+class FreezingRescue(Frozen):
+    """The site's own temperatures for the freezing rescue table, instead of the shipped ones."""
+
+    ice_forms_below: Temperature | None = None
+    ice_formed_by: Temperature | None = None
+    begins_within: TemperatureChange | None = None
+
+    @model_validator(mode="after")
+    def _bounds_the_plateau(self) -> Self:
+        upper, lower = self.ice_forms_below, self.ice_formed_by
+        if (upper is None) != (lower is None):
+            raise ValueError("state ice_forms_below and ice_formed_by both, or neither")
+        if upper is not None and lower is not None and lower >= upper:
+            raise ValueError("ice_formed_by must lie below ice_forms_below")
+        return self
+
+
 class Station(Frozen):
     """Where in a drawing a place is, in millimetres from the cell's corner."""
 
@@ -82,6 +99,7 @@ class CellConfig(Frozen):
     name: str
     emulated: bool = Field(description="Whether the addresses lead to emulators; never both")
     units: tuple[Unit, ...]
+    freezing_rescue: FreezingRescue = FreezingRescue()
     drawing: tuple[Station, ...] = ()
     width: int = 0
     depth: int = 0
@@ -168,6 +186,10 @@ class CellConfig(Frozen):
             for unit in self.units
             for place in (*unit.places, *unit.named_places.values())
         }
+
+    def unit_of(self, module: Module) -> Unit:
+        """Return the unit that an instrument belongs to."""
+        return next(unit for unit in self.units if module in unit.modules)
 
     @cached_property
     def hands(self) -> Module:
@@ -319,6 +341,7 @@ _MODELS: Final[dict[str, type[BaseModel]]] = {
     "units": Unit,
     "modules": Module,
     "drawing": Station,
+    "freezing_rescue": FreezingRescue,
 }
 
 

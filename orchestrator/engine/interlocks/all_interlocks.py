@@ -13,6 +13,7 @@ from orchestrator.engine.interlocks.lease import lease
 from orchestrator.engine.interlocks.limits import limits
 from orchestrator.engine.interlocks.material import material
 from orchestrator.engine.interlocks.mode import mode
+from orchestrator.engine.interlocks.never_warmed import never_warmed
 from orchestrator.engine.interlocks.occupancy_and_joints import occupancy_and_joints
 from orchestrator.engine.interlocks.outside_act import outside_act
 from orchestrator.engine.interlocks.path import path
@@ -29,6 +30,7 @@ INTERLOCKS: Final[tuple[Interlock, ...]] = (
     occupancy_and_joints,
     path,
     shared_climate,
+    never_warmed,
     limits,
     calibration,
     freshness,

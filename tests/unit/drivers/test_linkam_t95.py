@@ -195,7 +195,7 @@ def test_a_lost_acknowledgement_of_the_trigger_is_unknown_and_never_sent_again()
 @pytest.mark.parametrize(
     ("before", "shown", "verdict"),
     [
-        (("stopped", "4.0"), [(0x01, 4.2)], NothingDone),
+        (("stopped", "4.0"), [(0x01, 4.2)], CannotTell),
         (("holding", "4.0"), [(0x30, 4.0)], NothingDone),
         (("holding", "4.0"), [(0x50, 4.0)], NothingDone),
         (("holding", "4.0"), [(0x20, -39.5), (0x30, -40.0)], AllDone),
@@ -215,6 +215,38 @@ def test_state_and_temperature_say_what_an_interrupted_ramp_did(
         assert isinstance(settled.report, verdict)
 
     with_stage(PaperStage(*shown), story)
+
+
+def test_an_empty_stage_that_is_stopped_as_before_did_nothing() -> None:
+    async def story(stage: LinkamT95) -> None:
+        stood = Standing(values={"state": "stopped", "temperature": "4.0"})
+        empty = segment().model_copy(update={"containers": ()})
+        settled = await stage.effect_of(empty, FIRST, stood)
+        assert isinstance(settled.report, NothingDone)
+
+    with_stage(PaperStage((0x01, 4.2)), story)
+
+
+def test_a_stopped_stage_that_drifts_isnt_waited_for() -> None:
+    paper = PaperStage(*((0x01, -20.0 + step) for step in range(30)))
+
+    async def story(stage: LinkamT95) -> None:
+        stood = Standing(values={"state": "holding", "temperature": "4.0"})
+        settled = await stage.effect_of(segment(), FIRST, stood)
+        assert isinstance(settled.report, CannotTell)
+        assert paper.written == [b"T\r"] * 2
+
+    with_stage(paper, story)
+
+
+def test_a_stage_whose_sensor_is_open_shows_no_temperature() -> None:
+    async def story(stage: LinkamT95) -> None:
+        assert (await stage.standing()).values == {"state": "stopped"}
+        stood = Standing(values={"state": "stopped"})
+        settled = await stage.effect_of(segment(), FIRST, stood)
+        assert isinstance(settled.report, CannotTell)
+
+    with_stage(Paper(lambda _: answer(0x01, 4.0, 0x82), split=until(b"\r")), story)
 
 
 def test_a_moving_stage_is_held_never_stopped() -> None:
