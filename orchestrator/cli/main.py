@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("status", "Print one page per patient, from the journal alone"),
     "watch": ("watch", "Alarm while the daemon is down or silent: a process of its own"),
     "report": ("report", "Print the record of one batch, from the journal alone"),
+    "upgrade": ("upgrade", "Say whether open batches can go on with this version"),
     "verify": ("verify", "Say whether a journal is what was written"),
     "user": ("user", "Add people, list them, log in and out"),
     "models": ("models", "List the models of instruments that have a driver"),

@@ -159,9 +159,9 @@ class Actor:
                 await self._have_people_decide(phase, attempts[-1])
                 continue
             if verdict != "open":
-                rest = _rest(act, attempts)
+                rest = rest_of(act, attempts)
                 if rest is None:
-                    return _total(act, attempts)
+                    return total_of(act, attempts)
                 if phase.control.waits:
                     await phase.safe_point()  # a person lets it go on, and may have found more
                     looked_at = len(attempts)
@@ -618,7 +618,7 @@ def _told_to_wait(control: UnitControl) -> bool:
     return control.waits or control.stops
 
 
-def _rest(act: Act, attempts: list[AttemptState]) -> Act | None:
+def rest_of(act: Act, attempts: list[AttemptState]) -> Act | None:
     """Return what is left of an act after its settled attempts."""
     rest: Act | None = act
     for attempt in attempts:
@@ -631,7 +631,8 @@ def _rest(act: Act, attempts: list[AttemptState]) -> Act | None:
     return rest
 
 
-def _total(act: Act, attempts: list[AttemptState]) -> Effect:
+def total_of(act: Act, attempts: list[AttemptState]) -> Effect:
+    """Return what the attempts at an act did together."""
     effects = tuple(
         Effect(done=attempt.done, detail=attempt.detail)
         for attempt in attempts

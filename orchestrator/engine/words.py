@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from chain_of_identity.gate import ContainerScan, IdentityGate, ProvenContainer
 from devices.interfaces.hands import HandAct, Handwork
 from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
+from orchestrator.engine.bound_names import BoundNames, proof_on_record
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.freezing_rescue import Rescue
 from orchestrator.engine.materials import GRIPPER
@@ -37,7 +38,6 @@ from orchestrator.journal.events import (
 from orchestrator.kernel.acts import Act, Effect, Reading
 from orchestrator.kernel.conditions import Condition
 from orchestrator.kernel.errors import (
-    ConfigurationRefusedError,
     IdentityRefusedError,
     OutcomeUnknownError,
     ProcessError,
@@ -46,20 +46,15 @@ from orchestrator.kernel.errors import (
 from orchestrator.kernel.identifiers import (
     BatchId,
     CoiId,
-    ContainerId,
     EquipmentId,
-    KitId,
     PhasePath,
     PlaceId,
     TaskId,
 )
 from orchestrator.kernel.instants import Instant
-from orchestrator.kernel.measured import Amount, Calculated, Fixed, Measured, Ordered
 from orchestrator.kernel.quantities import minute, second
 from orchestrator.kernel.tasks import DOUBT, Answer, Choice, Question, TaskKind
 from orchestrator.phases.outside import CameFirst
-from orchestrator.process_cell.config import Unit
-from orchestrator.recipe.calculations import evaluated
 
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
@@ -87,7 +82,7 @@ class _HeldError(Exception):
     """A hold came while a scan was awaited: others may have the scanner meanwhile."""
 
 
-class PhaseRun:
+class PhaseRun(BoundNames):
     """One phase while it runs; implements ``Outside`` and ``ActingPhase``."""
 
     def __init__(
@@ -99,6 +94,7 @@ class PhaseRun:
         self._engine = engine
         self._core = engine.core
         self._state = engine.core.state.batches[batch]
+        super().__init__(self._state, engine.core.cell.config)
         self._record: PhaseRecord = self._state.phases[path]
         self._register = FoldedRegister(engine.core.state, engine.core.cell.config)
         self._gate = IdentityGate(batch, CoiId(self._state.coi), self._register)
@@ -133,7 +129,7 @@ class PhaseRun:
             proof = await self._identify(number, reading)
             self._answered(number)
             return proof
-        unit = self._unit(reading.unit)
+        unit = self.unit(reading.unit)
         module = self._core.cell.config.module(unit, reading.capability, reading.part)
         value = await self.meanwhile(self._read(module.equipment, reading))
         await self._core.record(
@@ -208,31 +204,6 @@ class PhaseRun:
     @property
     def last_answered(self) -> Instant:
         return self._last
-
-    def container(self, name: str) -> ContainerId:
-        found = self._state.containers.get(name) or self._state.kits[name]
-        return ContainerId(found)
-
-    def kit(self, name: str) -> KitId:
-        return KitId(self._state.kits[name])
-
-    def place(self, unit: str, which: str = "") -> PlaceId:
-        config = self._core.cell.config.by_unit[self._unit(unit)]
-        if which:
-            return _named_place(config, which)
-        own = self._state.places.get(unit)
-        return PlaceId(own) if own is not None else config.places[0]
-
-    def amount(self, amount: Amount) -> str:
-        match amount:
-            case Fixed():
-                return amount.value
-            case Ordered():
-                return self._state.ordered[amount.name]
-            case Measured():
-                return self._state.measured[amount.name]
-            case Calculated():
-                return evaluated(amount, self.amount)
 
     # for the actor ------------------------------------------------------------------------
 
@@ -339,9 +310,6 @@ class PhaseRun:
 
         return await self.control.unless_stopped(waiting, at_change)
 
-    def _unit(self, name: str) -> str:
-        return self._state.units.get(name, name)
-
     def _where_it_is(self, proof: ProvenContainer) -> PlaceId:
         """Return where a container must be scanned anew: in the gripper if an arm holds it."""
         now = self._core.state.containers[proof.container].place
@@ -420,19 +388,7 @@ class PhaseRun:
     def _proof_on_record(
         self, reading: Identify | IdentifyByBoth, answer: dict[str, Any]
     ) -> ProvenContainer:
-        rests_on = str(answer["rests_on"])
-        since = (
-            int(rests_on.removeprefix("carried from "))
-            if rests_on.startswith("carried")
-            else int(answer["seq"])
-        )
-        return self._gate.recall(
-            reading.container,
-            place=reading.place,
-            path=self.path,
-            rests_on=rests_on,
-            since=since,
-        )
+        return proof_on_record(self._gate, self.path, reading, answer)
 
     async def _identify(self, number: int, reading: Identify | IdentifyByBoth) -> ProvenContainer:
         if (
@@ -692,7 +648,7 @@ class PhaseRun:
         A fixed one sees a thing as it stands; two labels are shown to one in the hand.
         """
         config = self._core.cell.config
-        unit = config.by_unit.get(self._unit(reading.unit))
+        unit = config.by_unit.get(self.unit(reading.unit))
         scanners = [one for one in config.modules if one.capability == "scanning"]
         own = [] if unit is None else [one for one in unit.modules if one in scanners]
         for module in (*own, *scanners):
@@ -706,17 +662,6 @@ class PhaseRun:
             why="no scanner of the cell reaches it",
             do_next="Name one in the process cell file",
         )
-
-
-def _named_place(unit: Unit, which: str) -> PlaceId:
-    found = unit.named_places.get(which)
-    if found is None:
-        raise ConfigurationRefusedError(
-            f"find the place {which!r} of unit {unit.name}",
-            why="its named_places in the process cell file don't have it",
-            do_next="Add it to the file, and resume",
-        )
-    return found
 
 
 def doubt_offered(

@@ -1,0 +1,83 @@
+"""``cellwright upgrade --check``: whether every open phase can go on with this version.
+
+Run by the version that is to come, on the data folder of the one that runs, before the daemon
+is started anew. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import AsJson, CallRefusedError, DataFolder, journal_in
+from orchestrator.cli.printing import say, say_json, tell
+from orchestrator.cli.status import read_known
+from orchestrator.engine.engine import VERSION
+from orchestrator.engine.rehearsal import Rehearsed, rehearse
+from orchestrator.process_cell.config import load_cell
+
+
+def run(
+    cell: Annotated[
+        Path, typer.Argument(metavar="CELL", help="The process cell file that the daemon will run")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Go through each open phase; nothing is changed")
+    ] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say whether each open phase of each running batch can go on with this version.
+
+    Each is run on its recorded answers, and must ask what the record holds. Exit status 1 if
+    one doesn't: that batch would stand still, the others would go on. With --json one object
+    with version, cell_is_the_batches (whether each batch was made for this cell file) and
+    phases (batch, path, phase, words, why; an empty why agrees).
+    """
+    if not check:
+        raise CallRefusedError(
+            "upgrade",
+            why="an upgrade is to install a version and start its daemon; this checks it first",
+            do_next="Say --check",
+        )
+    loaded = load_cell(cell)
+    known = read_known(journal_in(data))
+    if known.damage is not None:
+        raise known.damage
+    rehearsed = asyncio.run(rehearse(known.state, loaded.config, known.recipes))
+    other_cell = sorted(
+        name
+        for name, batch in known.state.batches.items()
+        if batch.status == "running" and batch.cell != loaded.digest
+    )
+    if as_json:
+        say_json(
+            {
+                "version": VERSION,
+                "cell_is_the_batches": not other_cell,
+                "phases": [asdict(one) for one in rehearsed],
+            }
+        )
+    else:
+        say("\n".join([f"cellwright {VERSION}", *map(_line, rehearsed)]))
+        if not rehearsed:
+            say("No phase is open.")
+        for name in other_cell:
+            say(f"{name} was made for another process cell file than {loaded.source}.")
+    differ = list(dict.fromkeys(one.batch for one in rehearsed if not one.agrees))
+    if not differ:
+        return 0
+    tell(
+        f"upgrade to {VERSION}: {', '.join(differ)} would stand still. "
+        "Let it end on the version that began it, and upgrade then."
+    )
+    return 1
+
+
+def _line(one: Rehearsed) -> str:
+    where = f"{one.batch} {one.path} ({one.phase})"
+    return f"{where}: agrees, {one.words} words" if one.agrees else f"{where}: {one.why}"
