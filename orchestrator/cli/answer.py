@@ -140,7 +140,9 @@ def run(
         Found | None,
         typer.Option(help="How much of an act in doubt was done; signed, by two people in turn"),
     ] = None,
-    amount: Annotated[str, typer.Option(metavar="N", help='With `--found part`: "12.5 mL"')] = "",
+    amount: Annotated[
+        str, typer.Option(metavar="N", help='With `--found part`: "12.5 mL"; "-38 °C" of freezing')
+    ] = "",
     command: Annotated[
         Move | None, typer.Option("--command", help="What the batch is to do")
     ] = None,

@@ -236,19 +236,20 @@ class PhaseRun(BoundNames):
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}{DOUBT}")
+        now = self._core.clock.utc()
+        rescue = self._engine.freezing_rescue.of_attempt(
+            act, attempt, now=now, synchronised=self._core.clock.synchronised()
+        )
+        interrupted = "" if rescue is None else f"; freezing interrupted {rescue.row.phase}"
         await self._engine.holds.hold(  # unless it stands; a death may have come before it
             self.batch,
             self.control,
-            f"{act.in_words()} is in doubt: {why}",
+            f"{act.in_words()} is in doubt: {why}{interrupted}",
             f"doubt {attempt.command}",
         )
         if not self.control.stops:
             await self._engine.holds.arrived(self.batch, self.path)
         if task not in self._core.state.tasks:
-            now = self._core.clock.utc()
-            rescue = self._engine.freezing_rescue.of_attempt(
-                act, attempt, now=now, synchronised=self._core.clock.synchronised()
-            )
             await self._core.record(
                 self.batch,
                 doubt_offered(self.batch, self.path, attempt, act, why, now=now, rescue=rescue),

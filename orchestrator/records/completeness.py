@@ -121,8 +121,14 @@ def _acts_settled(record: BatchRecord) -> Iterator[str]:
             last = act.attempts[-1]
             if last.outcome in ("open", "uncertain"):
                 yield f"{last.command}: nobody knows yet what it did ({last.why or 'no evidence'})"
-            elif phase.ended_at is not None and not act.settled:
+            elif phase.ended_at is not None and not act.settled and not _ended_by_people(act):
                 yield f"{last.command}: the phase ended, the act is {last.outcome}"
+
+
+def _ended_by_people(act: ActEntry) -> bool:
+    """Return whether two people ended a freezing early: its deviation says so, and stays open."""
+    last = act.attempts[-1]
+    return act.act == "ramp_segment" and (last.outcome, last.decided) == ("part", "people")
 
 
 def _measures(record: BatchRecord) -> Iterator[str]:

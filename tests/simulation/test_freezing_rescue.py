@@ -9,12 +9,14 @@ room: no segment is begun twice, and no command warms the freezer while the bag 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from orchestrator.cli.main import main
 from orchestrator.journal.events import (
     AlarmRaised,
     AnyEvent,
@@ -24,6 +26,7 @@ from orchestrator.journal.events import (
     AttemptUncertain,
     DeviationOpened,
     PhaseEnded,
+    StateChanged,
     TaskOffered,
 )
 from orchestrator.journal.journal import Recorded
@@ -154,6 +157,25 @@ def test_with_the_freezers_power_cut_the_decision_equals_the_table(
 def test_enough_points_are_cut() -> None:
     assert len(CUTS) >= 100
     assert all(after_s < (FIRST_S, SECOND_S)[number - 1] for number, after_s in CUTS)
+
+
+def test_record_and_hold_say_what_was_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        async with freezing(tmp_path / "run") as room:
+            await room.until_dead(segment(1), 1200.0)
+            room.stage.power_cycle()
+            recorded = await room.to_the_end()
+            held = [one.why for one in of(recorded, StateChanged) if one.trigger == "hold"]
+            assert held
+            assert all("freezing interrupted in the plateau" in why for why in held)
+
+    run(story)
+    main(["report", "B-1", "--data", str(tmp_path / "run"), "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert not [one for one in record["open"] if "the act is part" in str(one)]
+    assert [one for one in record["open"] if "cooling ended at" in str(one)]
 
 
 def test_a_power_cut_after_the_last_segment_had_its_time_is_at_the_end(tmp_path: Path) -> None:
