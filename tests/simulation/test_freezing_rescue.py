@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from devices.drivers.linkam_t95 import LinkamT95
 from orchestrator.cli.main import main
 from orchestrator.journal.events import (
     AlarmRaised,
@@ -30,6 +31,7 @@ from orchestrator.journal.events import (
     TaskOffered,
 )
 from orchestrator.journal.journal import Recorded
+from orchestrator.kernel.acts import NothingDone
 from orchestrator.kernel.errors import RefusedError
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.freezing import BAG, FIRST_S, SECOND_S, Freezing, freezing, segment
@@ -157,6 +159,29 @@ def test_with_the_freezers_power_cut_the_decision_equals_the_table(
 def test_enough_points_are_cut() -> None:
     assert len(CUTS) >= 100
     assert all(after_s < (FIRST_S, SECOND_S)[number - 1] for number, after_s in CUTS)
+
+
+def test_a_driver_that_believes_a_stopped_stage_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_if_nothing(*_: Any) -> NothingDone:
+        return NothingDone(why="planted")
+
+    async def story() -> None:
+        async with freezing(tmp_path / "run") as room:
+            await room.until_dead(segment(1), 1200.0)
+            room.stage.power_cycle()
+            with monkeypatch.context() as planted:
+                planted.setattr(LinkamT95, "_judge", as_if_nothing)
+                async with room.cell.engine() as engine:
+                    going = asyncio.ensure_future(room.go_to_the_end(engine))
+                    await until(lambda: len(room.ramps) > 1)
+                    going.cancel()
+                    recorded = list(engine.core.journal.events())
+            with pytest.raises(AssertionError, match="begun twice"):
+                require_sound(room, recorded, "planted")
+
+    run(story)
 
 
 def test_record_and_hold_say_what_was_decided(
