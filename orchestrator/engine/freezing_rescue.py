@@ -22,7 +22,6 @@ from devices.interfaces.controlled_freezing import RampSegment, is_stopped, temp
 from orchestrator.engine.state import AttemptState
 from orchestrator.kernel.acts import Act, Facts
 from orchestrator.kernel.frozen import Frozen
-from orchestrator.kernel.instants import Instant
 from orchestrator.kernel.quantities import Duration, Temperature, TemperatureChange
 from orchestrator.kernel.tasks import Choice
 from orchestrator.process_cell.config import FreezingRescue
@@ -129,21 +128,17 @@ class RescueTable:
         return ""
 
     def of_attempt(
-        self, act: Act, attempt: AttemptState, *, now: Instant, synchronised: bool
+        self, act: Act, attempt: AttemptState, *, lasted: Duration | None
     ) -> Rescue | None:
         """Return what to do about an attempt in doubt; None if it isn't the freezing of bags.
 
         Args:
             act: What was attempted.
             attempt: With what the stage showed before and shows now.
-            now: When this is asked.
-            synchronised: Whether the time since the intent can be believed.
+            lasted: How long ago it was intended, at most; None if nobody knows.
         """
         if not isinstance(act, RampSegment) or not act.containers:
             return None
-        lasted = now - attempt.intended_at
-        if not synchronised or lasted.base < 0:
-            lasted = None
         phase = self.phase(
             act, began_at=temperature_of(attempt.before), lasted=lasted, shown=attempt.after
         )
@@ -170,7 +165,7 @@ class RescueTable:
         Args:
             act: The segment.
             began_at: What the stage showed before it; None if that isn't known.
-            lasted: How long ago that was; None if it isn't known.
+            lasted: How long ago that was, at most; None if it isn't known.
             shown: What the stage shows now.
         """
         stands_at = temperature_of(shown)

@@ -21,6 +21,7 @@ from devices.interfaces.scanning import Identify, IdentifyByBoth, LabelRead
 from orchestrator.engine.bound_names import BoundNames, proof_on_record
 from orchestrator.engine.control import UnitControl
 from orchestrator.engine.freezing_rescue import Rescue
+from orchestrator.engine.limits import ran_since
 from orchestrator.engine.materials import GRIPPER
 from orchestrator.engine.recognition import ExchangedError
 from orchestrator.engine.refused_labels import record_refusal, refusal_alarm, rejection_alarm
@@ -237,8 +238,10 @@ class PhaseRun(BoundNames):
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}{DOUBT}")
         now = self._core.clock.utc()
+        core = self._core
+        ran = None if attempt.mark is None else ran_since(attempt.mark, core.state, core.clock)
         rescue = self._engine.freezing_rescue.of_attempt(
-            act, attempt, now=now, synchronised=self._core.clock.synchronised()
+            act, attempt, lasted=None if ran is None else ran.highest
         )
         interrupted = "" if rescue is None else f"; freezing interrupted {rescue.row.phase}"
         await self._engine.holds.hold(  # unless it stands; a death may have come before it
