@@ -24,6 +24,7 @@ from devices.interfaces.weighing import Tare
 from orchestrator.kernel.acts import Act, OnInterruption
 from orchestrator.kernel.quantities import (
     Duration,
+    Temperature,
     Volume,
     degC,
     degC_per_min,
@@ -156,13 +157,15 @@ class Claim:
 
     ``whole`` says all of it; else ``amount`` is the sum of the parts in the act's own
     measure. ``counted`` is the number of attempts that the journal says did something, of
-    ``attempts`` that it intended.
+    ``attempts`` that it intended. ``people_say`` is how far people found it done who were asked
+    after its last attempt; empty if none were.
     """
 
     whole: bool
     amount: float
     counted: int
     attempts: int
+    people_say: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,12 +450,17 @@ class _Ramp(Asked):
         return None if start is None else abs(self._to - start)
 
     def balance(self, claim: Claim, before: Standing, *, must_have: bool) -> Balance:
+        """Lay a ramp beside its way; one that people found cut short is over where they say."""
         stood = before.of(("temperature", self._equipment))
         asked = self._way(float(stood) if stood is not None else None)
         shown, error = self.shown, self.error.absolute + 1e-9
         more = asked is not None and shown > asked + error
         short = asked is None or shown < asked - error
-        less = (claim.whole or must_have) and short
+        if claim.people_say and asked is not None:
+            left = abs(self._to - Temperature.read(claim.people_say).to(degC))
+            less = shown < asked - left - error
+        else:
+            less = (claim.whole or must_have) and short
         return Balance(
             asked=f"to {self._to:g} °C at {self._rate:g} K/min",
             shown=f"{shown:.4g} K",

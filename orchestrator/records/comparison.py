@@ -95,7 +95,8 @@ _ACTS: Final[TypeAdapter[Act]] = TypeAdapter(AnyAct)
 _PEOPLE_ACT: Final = "hand_act"
 _CARRYING: Final = "carry_away"
 _HANDS: Final = "hands"
-_NOT_BY_WIRE: Final = ("panel:", "mains:")
+_BY_MAINS: Final = "mains:"
+_NOT_BY_WIRE: Final = ("panel:", _BY_MAINS)
 _REST_KINDS: Final = ("set_temperature", "set_co2")
 
 
@@ -207,6 +208,8 @@ class _Attempt:
     next_s: float = _NEVER
     verdict: str = ""
     done: str = ""
+    decided: bool = False
+    """Whether people said what became of it."""
 
 
 @dataclass(slots=True)
@@ -235,7 +238,9 @@ class _ActSeen:
         """Return what the journal says that it did."""
         amount = sum(self.asked.claimed(one.done) for one in self.attempts if one.done)
         counted = sum(one.verdict in ("all", "part") for one in self.attempts)
-        return Claim(self.attempts[-1].verdict == "all", amount, counted, len(self.attempts))
+        last = self.attempts[-1]
+        people_say = last.done if last.decided and last.verdict == "part" else ""
+        return Claim(last.verdict == "all", amount, counted, len(self.attempts), people_say)
 
 
 _Key = tuple[BatchId, PhasePath, int]
@@ -251,6 +256,7 @@ class _Journal:
         self.by_equipment: dict[str, list[_Attempt]] = defaultdict(list)
         self.outside: dict[str, list[float]] = defaultdict(list)
         self.quieted: dict[str, list[float]] = defaultdict(list)
+        self.doubted: dict[str, list[float]] = defaultdict(list)
         self.equipment: set[str] = set()
         self.people: dict[str, str] = {}
         self.said: list[Said] = []
@@ -278,6 +284,7 @@ class _Journal:
                 attempt = self.attempts.get(doubt.command)
                 if attempt is not None:
                     attempt.act.doubts.append((recorded.at, doubt.why))
+                    self.doubted[attempt.act.equipment].append(at_s)
             case OutsideActSeen() as outside:
                 self.equipment.add(outside.equipment)
                 self.outside[outside.equipment].append(at_s)
@@ -345,6 +352,7 @@ class _Journal:
             self.unintended.append(Finding("lost", text, "", batch=batch, at=recorded.at))
             return
         attempt.verdict, attempt.done, attempt.to_s = verdict, done, at_s
+        attempt.decided = isinstance(recorded.event, AttemptReconciled)
 
     def close(self) -> None:
         """Say who did hand work, and when each instrument was given its next act."""
@@ -507,11 +515,16 @@ class _Matching:
         return not act.people or self._journal.people.get(person, person) in act.people
 
     def _is_named_outside(self, effect: LedgerEffect) -> bool:
-        """Return whether the journal says that it saw this without having asked for it."""
+        """Return whether the journal says that it saw this without having asked for it.
+
+        What the mains did to an instrument is named by the doubt that it left behind.
+        """
         instrument = _instrument(effect)
         named = self._journal.outside.get(instrument, [])
         if effect.kind in _REST_KINDS and effect.by == instrument:
             named = [*named, *self._journal.quieted.get(instrument, [])]
+        if effect.by.startswith(_BY_MAINS):
+            named = [*named, *self._journal.doubted.get(instrument, [])]
         seen_s = min(
             (at_s for at_s in named if at_s >= effect.at_from_s - CLOCKS_AGREE_S), default=None
         )

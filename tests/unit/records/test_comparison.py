@@ -230,6 +230,48 @@ def test_a_ramp_is_judged_by_where_it_came_to(
     assert names(one_act(ramp_to(-20), "F1", ledger)) == expected
 
 
+@pytest.mark.parametrize(
+    ("people_say", "expected"),
+    [("-10 °C", []), ("-9.7 °C", []), ("-12 °C", [("lost", "F1")]), ("-20 °C", [("lost", "F1")])],
+)
+def test_a_ramp_that_people_found_cut_short_is_over_where_they_say(
+    people_say: str, expected: list[tuple[str, str]]
+) -> None:
+    ledger = Ledger()
+    ledger.ramp(100, 140, 0, -10, 1.0)
+    diary = Diary()
+    command = diary.intend(ramp_to(-20), "F1", at_s=100)
+    diary.doubt(command, at_s=150)
+    diary.reconcile(command, "part", people_say, at_s=200)
+    diary.ended(at_s=300)
+    judged = diary.judged(ledger)
+    assert names(judged) == expected
+    assert [one.instrument for one in judged.held] == ["F1"]
+
+
+@pytest.mark.parametrize(("doubted_at_s", "expected"), [(150, []), (110, [("unexplained", "F1")])])
+def test_what_the_mains_did_is_named_by_the_doubt_that_it_left(
+    doubted_at_s: float, expected: list[tuple[str, str]]
+) -> None:
+    ledger = Ledger()
+    ledger.ramp(100, 120, 0, -10, 1.0)
+    ledger.add("mains:F1", "set_temperature", 120, 120, places=("freezer",), amount=21)
+    diary = Diary()
+    command = diary.intend(ramp_to(-20), "F1", at_s=100)
+    diary.doubt(command, at_s=doubted_at_s)
+    diary.reconcile(command, "part", "-10 °C", at_s=200)
+    assert names(diary.judged(ledger)) == expected
+
+
+def test_a_ramp_that_nobody_was_asked_about_is_not_over_where_its_driver_says() -> None:
+    ledger = Ledger()
+    ledger.ramp(100, 140, 0, -10, 1.0)
+    diary = Diary()
+    diary.settle(diary.intend(ramp_to(-20), "F1", at_s=100), "part", "-10 °C", at_s=200)
+    diary.ended(at_s=300)
+    assert names(diary.judged(ledger)) == [("lost", "F1")]
+
+
 def test_a_ramp_at_another_rate_is_not_the_one_that_was_asked_for() -> None:
     ledger = Ledger()
     ledger.ramp(100, 180, 0, -20, 2.0)
