@@ -239,7 +239,7 @@ class _Over(Exception):  # noqa: N818 - it isn't an error
 
 def resume(folder: Path, story: Story, *, parked: int) -> Resumed:
     """Start the engine on a host's record, and return when every batch waits again."""
-    start = Instant.read(story.own[story.parked_at].at_utc)
+    start = Instant.read(story.own[story.parked_at - 1].at_utc)  # as the wait begins
     return run_in_virtual_time(_resume(folder, parked), start=start)
 
 
