@@ -17,6 +17,7 @@ from typing import Any, Final
 from devices.interfaces.driver import Driver, Standing
 from orchestrator.engine.actor import Actor
 from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.anchoring import Anchoring
 from orchestrator.engine.clearing import Needs
 from orchestrator.engine.core import Core
 from orchestrator.engine.fold import fold
@@ -166,6 +167,7 @@ class Engine:
         self._traces = Traces(folder / "traces", self.core, self.alarms)
         self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
+        Anchoring(self.core, self.spawn)
         self.watches = Watches(self.core, self._traces, self.recognition)
         self._recipes: dict[str, Recipe] = {}
         """By digest, the recipes that were read from the journal since the start."""

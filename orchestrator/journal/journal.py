@@ -316,7 +316,7 @@ class Journal(Generic[E]):
         clock: Clock,
         host: HostId,
         signer: Signer,
-        epoch: int = 0,
+        epoch: int | None = None,
         tree: CompactRange | None = None,
         last_words: Callable[[str], tuple[str, E]] | None = None,
         reserve_bytes: int = RESERVE_BYTES,
@@ -330,7 +330,7 @@ class Journal(Generic[E]):
             clock: What rows say of the time.
             host: Whose journal this is.
             signer: Signs checkpoints, and must have signed those that are there.
-            epoch: Raised by each restore.
+            epoch: Begins this one, as a restore does; else that of the newest event goes on.
             tree: The tree of an earlier size, shown true by saved state; without it every
                 leaf is read.
             last_words: Given why the disk-full latch fell, returns the stream and event to
@@ -349,7 +349,7 @@ class Journal(Generic[E]):
         self._adapter = adapter
         self._clock = clock
         self._host = str(host)
-        self._epoch = epoch
+        self._epoch = 0
         self._signer = signer
         self._origin = origin_of(host)
         self._boot = clock.boot()
@@ -378,6 +378,7 @@ class Journal(Generic[E]):
             try:
                 self._prepare()
                 self._tree = self._recovered(tree or CompactRange())
+                self._epoch = self._epoch_to_go_on_in(epoch)
             except BaseException:
                 self._connection.close()
                 raise
@@ -403,6 +404,11 @@ class Journal(Generic[E]):
     def tree(self) -> CompactRange:
         """Return a copy of the tree over the durable events, for saved state."""
         return self._tree.copy()
+
+    @property
+    def epoch(self) -> int:
+        """Return the epoch of what is appended now."""
+        return self._epoch
 
     @property
     def latched(self) -> str | None:
@@ -632,6 +638,15 @@ class Journal(Generic[E]):
                 why=f"it is the journal of host {host}",
                 do_next="Give the data folder of this host",
             )
+
+    def _epoch_to_go_on_in(self, begun: int | None) -> int:
+        newest = self._connection.execute("SELECT epoch FROM events ORDER BY seq DESC LIMIT 1").get
+        epoch: int = newest or 0
+        if begun is None:
+            return epoch
+        if begun < epoch or (newest is None and begun):
+            raise ValueError(f"epoch {begun} can't follow epoch {epoch} of {self.path}")
+        return begun
 
     # Appending -----------------------------------------------------------------------
 
