@@ -48,6 +48,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "report": ("report", "Print the record of one batch, from the journal alone"),
     "upgrade": ("upgrade", "Say whether open batches can go on with this version"),
     "verify": ("verify", "Say whether a journal is what was written"),
+    "backup": ("backup", "Copy the journal to one file, also while its daemon runs"),
+    "restore": ("restore", "Put the journal back from a backup, signed by two people"),
     "user": ("user", "Add people, list them, log in and out"),
     "models": ("models", "List the models of instruments that have a driver"),
     "draw": ("draw", "Draw a process cell file as SVG"),

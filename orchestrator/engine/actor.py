@@ -260,7 +260,9 @@ class Actor:
             reason = "" if used_by is None else f"{IN_USE}{module.equipment}"
             return Pause("; ".join(refused), reason)
         attempt_number = 1 + len(_attempts(batch, phase.path, number))
-        command = CommandId(f"{phase.batch}/{phase.path}#{number}.{attempt_number}")
+        # a restored journal may have lost attempts of the same number: none has its name again
+        epoch = f":e{core.state.epoch}" if core.state.epoch else ""
+        command = CommandId(f"{phase.batch}/{phase.path}#{number}.{attempt_number}{epoch}")
         await core.record(
             phase.batch,
             AttemptIntended(

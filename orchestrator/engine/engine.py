@@ -32,7 +32,7 @@ from orchestrator.engine.limits import Limits
 from orchestrator.engine.outside_acts import outside_act_seen
 from orchestrator.engine.recognition import Recognition, equipment_seen
 from orchestrator.engine.run import BatchRun
-from orchestrator.engine.state import LATE_REPORT, HostState, TaskState
+from orchestrator.engine.state import LATE_REPORT, RESTORED, HostState, TaskState
 from orchestrator.engine.tasks import Board
 from orchestrator.engine.unknown_time import UnknownTime
 from orchestrator.engine.wall_clock import WallClock
@@ -562,7 +562,9 @@ class Engine:
         """Look at a report that came on record as its task was withdrawn, or at its alarm."""
         event = recorded.event
         if isinstance(event, AlarmAcknowledged):
-            if event.alarm.startswith(_DONE_ANEW):  # a person has looked: nothing else ends it
+            if event.alarm.startswith(
+                (_DONE_ANEW, RESTORED)
+            ):  # a person has looked: nothing else ends it
                 self.spawn(partial(self.alarms.clear, event.alarm), f"end of {event.alarm}")
             return
         if isinstance(event, HandWorkReportedLate):  # whoever reported it may be gone by now

@@ -22,6 +22,7 @@ from orchestrator.engine.materials import (
 from orchestrator.engine.phase_state import LEADS_TO, PhaseState
 from orchestrator.engine.state import (
     LATE_REPORT,
+    RESTORED,
     AlarmState,
     AnsweredState,
     AttemptState,
@@ -160,6 +161,29 @@ def _shown(at: Recorded[Any]) -> KnownTime:
 
 def _mark(at: Recorded[Any]) -> Mark:
     return Mark(at.boot, at.boottime.base)
+
+
+def _journal_restored(state: HostState, at: Recorded[Any], event: ev.JournalRestored) -> None:
+    """Believe nothing that may be otherwise by now: places, instruments, orders, sessions."""
+    state.epoch = event.epoch
+    state.closed = [(one.epoch, one.length, one.sha256) for one in event.witness]
+    if state.witnessed is not None or event.witness:
+        state.witnessed = 0
+    state.ended_well = False
+    state.last_start = at.seq  # proofs from before it are spent
+    state.sessions.clear()
+    state.scans.clear()
+    for container in state.containers.values():
+        container.breaks[Break.OCCUPANCY_UNKNOWN] = at.seq
+        container.changed = at.seq
+    for shown in state.equipment.values():
+        if shown.values:
+            shown.outside[RESTORED] = str(at.at)
+    for name, batch in state.batches.items():
+        if batch.status == "made":
+            batch.start_asked_by = ""
+            for place in [one for one, waits in state.waiters.items() if waits.batch == name]:
+                del state.waiters[place]
 
 
 def _equipment_seen(state: HostState, at: Recorded[Any], event: ev.EquipmentSeen) -> None:
@@ -810,6 +834,7 @@ _STEPS: Final = cast(
         "clock_synchronised": _clock_synchronised,
         "clock_doubted": _clock_doubted,
         "time_signed": _time_signed,
+        "journal_restored": _journal_restored,
         "equipment_seen": _equipment_seen,
         "outside_act_seen": _outside_act_seen,
         "person_added": _person_added,

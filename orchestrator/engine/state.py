@@ -17,6 +17,9 @@ Texts = dict[str, str]
 LATE_REPORT: Final = "late report "
 """How the reason begins for which a unit procedure is held until two people have said so."""
 
+RESTORED: Final = "restored"
+"""The reason of all that rests since a restore; also what an instrument's record strayed by."""
+
 
 @dataclass(slots=True)
 class Mark:
@@ -373,6 +376,10 @@ class HostState:
     ended_well: bool = True
     witnessed: int | None = None
     """How many events its witness was last seen to vouch for; None where it never had one."""
+    epoch: int = 0
+    """Raised by each restore of the journal from a backup."""
+    closed: list[tuple[int, int, str]] = field(default_factory=list)
+    """The witness's files of earlier epochs, by epoch, length and SHA-256."""
     batches: dict[str, BatchState] = field(default_factory=dict)
     closed: dict[str, ClosedBatch] = field(default_factory=dict)
     """Batches that are put away; a name finds them in ``batches`` all the same."""

@@ -132,6 +132,38 @@ class TimeSigned(Frozen):
     signature: Signed
 
 
+class WitnessClosed(Frozen):
+    """A witness's file of an earlier epoch, as it was when a restore closed it."""
+
+    epoch: int
+    length: int
+    sha256: str
+
+
+class JournalRestored(Frozen):
+    """The journal was put back from a backup; what was recorded after that is lost to it.
+
+    The first event of an epoch. Before anything moves, each container is scanned and each
+    instrument looked at; what ran is held.
+    """
+
+    kind: Literal["journal_restored"] = "journal_restored"
+    epoch: int = Field(description="The one that it opens; no journal of this host had it before")
+    events: int = Field(description="How many events were put back")
+    merkle_root: str = Field(description="The root over them, in hexadecimal")
+    anchored: int = Field(description="How many of them its newest checkpoint counts")
+    known: int | None = Field(
+        default=None, description="How many events are known to have been recorded, at least"
+    )
+    known_at: Instant | None = Field(
+        default=None, description="When the newest checkpoint that is known was signed"
+    )
+    witness: tuple[WitnessClosed, ...] = Field(
+        default=(), description="The witness's files; nothing is added to them any more"
+    )
+    signatures: tuple[Signed, ...]
+
+
 class EquipmentSeen(Frozen):
     """A device answered at start or after a reconnect, and this is what it showed."""
 
@@ -939,6 +971,7 @@ AnyEvent = Annotated[
     | ClockSynchronised
     | ClockDoubted
     | TimeSigned
+    | JournalRestored
     | EquipmentSeen
     | EquipmentQuieted
     | OutsideActSeen

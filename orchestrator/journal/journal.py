@@ -367,7 +367,7 @@ class Journal(Generic[E]):
         self._scheduled_on: asyncio.AbstractEventLoop | None = None
         self._wal_pages = 0
 
-        self._lock = _locked(path)
+        self._lock = locked(path)
         try:
             self._reserve = path.with_name(path.name + ".reserve")
             _fill_reserve(self._reserve, reserve_bytes)
@@ -857,8 +857,13 @@ def _unusable(path: Path, error: apsw.Error) -> RefusedError:
     )
 
 
-def _locked(path: Path) -> int:
-    """Return the open lock file of the journal at ``path``, locked for this process."""
+def locked(path: Path) -> int:
+    """Return the open lock file of the journal at ``path``, locked for this process.
+
+    Raises:
+        JournalInUseError: Another process, or another ``Journal``, has it.
+        RefusedError: It can't be made.
+    """
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:

@@ -11,11 +11,12 @@ The method is in ``docs/reference/journal.md``, for those who would rather do it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import apsw
 
@@ -32,7 +33,7 @@ from orchestrator.journal.journal import (
     open_to_read,
 )
 from orchestrator.journal.merkle import HASH_BYTES, CompactRange
-from orchestrator.journal.witness import NOTES, framed, unframed
+from orchestrator.journal.witness import NOTES, epochs_in, framed, notes_file, unframed
 from orchestrator.kernel.canonical import canonical
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ PAGE_BYTES_MOST: Final = 65_536
 
 APPLICATION_ID_AT: Final = 68
 """SQLite, "Database File Format", 1.3."""
+
+RESTORED: Final = "journal_restored"
+"""The kind of the first event of each epoch but the first."""
 
 _OWN: Final = "own checkpoints only"
 
@@ -87,6 +91,7 @@ def verify(
     deep: bool = False,
     witness: Path | None = None,
     adapter: TypeAdapter[Any] | None = None,
+    may_be_older: bool = False,
 ) -> Verdict:
     """Return what is wrong with the journal at ``path``, and what that rests on.
 
@@ -97,11 +102,14 @@ def verify(
         witness: Folder that the daemon copied checkpoints to, and where single notes,
             ``*.note``, may have been put by hand.
         adapter: For ``deep``: of the union of all events, if it isn't the product's own.
+        may_be_older: Whether the witness may know more than it holds, as of a backup.
     """
     in_use = has_log(path)
-    verdict = _verdict(path, key, deep, witness, adapter)
+    verdict = _verdict(path, key, deep, witness, adapter, may_be_older)
     if not verdict.sound and not in_use and has_log(path):
-        return _verdict(path, key, deep, witness, adapter)  # a daemon began to write meanwhile
+        return _verdict(
+            path, key, deep, witness, adapter, may_be_older
+        )  # a daemon began to write meanwhile
     return verdict
 
 
@@ -111,6 +119,7 @@ def _verdict(
     deep: bool,
     witness: Path | None,
     adapter: TypeAdapter[Any] | None,
+    may_be_older: bool,
 ) -> Verdict:
     found = _Found()
     try:
@@ -121,7 +130,8 @@ def _verdict(
         else:
             connection = open_to_read(path)
             try:
-                _Verification(path, connection, found).run(key, deep, witness, adapter)
+                verification = _Verification(path, connection, found, may_be_older)
+                verification.run(key, deep, witness, adapter)
             finally:
                 connection.close()
     except apsw.NotADBError:
@@ -135,6 +145,14 @@ def _verdict(
     except (*_DAMAGE, OSError) as error:
         found.add(None, f"{path}: it can't be read ({error})")
     return found.verdict()
+
+
+def _opens(body: str, epoch: int) -> bool:
+    try:
+        said: Any = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and cast("dict[str, Any]", said).get("epoch") == epoch
 
 
 def _was_a_journal(path: Path) -> bool:
@@ -206,8 +224,11 @@ class _Head:
 
 
 class _Verification:
-    def __init__(self, path: Path, connection: Any, found: _Found) -> None:
+    def __init__(self, path: Path, connection: Any, found: _Found, may_be_older: bool) -> None:
         self._path = path
+        self._may_be_older = may_be_older
+        self._epochs: list[tuple[int, int]] = [(0, 0)]
+        """Of each epoch its first event and its number."""
         self._connection = connection
         self._found = found
         self._last_good_head = 0
@@ -305,13 +326,18 @@ class _Verification:
         if witness is None:
             return
         host = self._connection.execute("SELECT host FROM events ORDER BY seq LIMIT 1").get
-        name = f"{host}{NOTES}"
+        newest: int = (
+            self._connection.execute("SELECT epoch FROM events ORDER BY seq DESC LIMIT 1").get or 0
+        )
         by_hand = {one: text for one, text in held.items() if one.endswith(_BY_HAND)}
         notes = [(one, text.decode(errors="replace")) for one, text in by_hand.items()]
-        if name in held:
+        for epoch in epochs_in(held, str(host)):
+            name = notes_file(str(host), epoch)
             whole, rest = unframed(held[name])
             notes += [(f"{name} {number}", note) for number, note in enumerate(whole, start=1)]
-            if rest and not any(framed((note,)).startswith(rest) for note in self._own_notes()):
+            if not rest or epoch < newest or self._may_be_older:
+                continue
+            if not any(framed((note,)).startswith(rest) for note in self._own_notes()):
                 self._found.add(None, f"{witness / name}: it ends in what the journal hasn't")
         if not notes:
             whose = "" if host is None else f" of host {host}"
@@ -361,6 +387,7 @@ class _Verification:
                 rows, is_whole = rows[:at], False
                 damage = f"event {first + at} is missing: the next one there is {seqs[at]}"
             leaves = self._leaves(rows)
+            self._look_at_epochs(rows)
             while head is not None and head.checkpoint.size <= tree.size + len(leaves):
                 before = head.checkpoint.size - tree.size
                 tree.extend(leaves[:before])
@@ -371,8 +398,11 @@ class _Verification:
             if damage is not None:
                 found.add(tree.size + 1, damage)
         found.events = tree.size
-        if head is not None and is_whole:
-            newest = heads[-1]
+        if not is_whole:
+            return
+        beyond = [one for one in (head, *waiting) if one is not None and not self._is_left(one)]
+        if beyond:
+            newest = beyond[-1]
             missing = f"{tree.size + 1} to {newest.checkpoint.size}"
             found.add(
                 tree.size + 1,
@@ -399,8 +429,45 @@ class _Verification:
                     leaves[at] = bytes(HASH_BYTES)
         return leaves
 
+    def _look_at_epochs(self, rows: list[tuple[Any, ...]]) -> None:
+        """Note where epochs begin, each with the event of a restore and nowhere else."""
+        _, epoch = self._epochs[-1]
+        for seq, _, of, _, _, _, _, kind, body, _ in rows:
+            if of == epoch and kind != RESTORED:
+                continue
+            if of != epoch:
+                self._epochs.append((seq, of))
+            if not (of > epoch and kind == RESTORED and _opens(body, of)):
+                self._found.add(
+                    seq, f"event {seq} is of epoch {of} after {epoch}, and no restore opened it"
+                )
+            epoch = of
+
+    def _epoch_at(self, size: int) -> int:
+        """Return the epoch of the last of so many events; the newest, if there are fewer."""
+        return next(epoch for first, epoch in reversed(self._epochs) if first <= size)
+
+    def _is_left(self, head: _Head) -> bool:
+        """Return whether a witnessed checkpoint is of a state that a restore left behind.
+
+        Of one that may be older than its witness, also whether it is of a later one.
+        """
+        if head.anchor == _OWN:
+            return False
+        own = self._epoch_at(head.checkpoint.size)
+        is_beyond = head.checkpoint.size > self._found.tree.size
+        if self._may_be_older and (head.checkpoint.epoch > own or is_beyond):
+            return True
+        return head.checkpoint.epoch < own
+
     def _compare(self, head: _Head) -> None:
         size = head.checkpoint.size
+        if self._is_left(head):
+            return
+        if size and head.checkpoint.epoch != self._epoch_at(size):
+            told = "no event there is: it is another state of the journal, from before a restore"
+            self._found.add(size, f"{head.what} is of epoch {head.checkpoint.epoch}, and {told}")
+            return
         if self._found.tree.root() != head.checkpoint.root:
             is_own = head.anchor == _OWN  # who has the key could make these fit anew
             first = (self._last_good_head if is_own else self._found.witnessed_size) + 1

@@ -15,15 +15,21 @@ other. A note is in the journal before it is copied: a file that ends early, als
 middle of a note, is what a crash or a full disk leaves, and is gone on with. A file that
 says more than the journal, or something else, shows that the journal was exchanged.
 
+A restore opens a new epoch (``JournalRestored``). Its notes go to a file of their own, e.g.
+``cell-a+1.notes``, since the one before it goes on with what the restore lost; what that one
+held at the restore stands in the event, and nothing is added to it any more.
+
 Nothing here runs on a loop: a folder on another host may take for ever to answer.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from orchestrator.journal.checkpoints import Checkpoint, NoteError, PublicKey
 from orchestrator.journal.folders import sync_folder
@@ -63,6 +69,64 @@ def unframed(held: bytes) -> tuple[list[str], bytes]:
     return notes, rest
 
 
+class Closed(NamedTuple):
+    """A file of an earlier epoch, as it was when a restore closed it."""
+
+    epoch: int
+    length: int
+    sha256: str
+
+
+def notes_file(host: str, epoch: int) -> str:
+    """Return the name of a host's file of one epoch; ``+`` stands in no host's name."""
+    return f"{host}{NOTES}" if epoch == 0 else f"{host}+{epoch}{NOTES}"
+
+
+def epochs_in(names: Iterable[str], host: str) -> list[int]:
+    """Return the epochs whose files of a host are among those names, in order."""
+    form = re.compile(re.escape(host) + r"(?:\+([1-9][0-9]*))?" + re.escape(NOTES))
+    found = (form.fullmatch(name) for name in names)
+    return sorted(int(one[1] or 0) for one in found if one is not None)
+
+
+class Vouched(NamedTuple):
+    """What a witness has of one journal, whichever of its states it is."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    """All that the journal's key signed."""
+    closed: tuple[Closed, ...]
+    """Its files as they are."""
+
+
+def vouched_for(folder: Path, host: str, public: PublicKey) -> Vouched:
+    """Return what the witness in ``folder`` has of a host's journal.
+
+    Raises:
+        WitnessDamagedError: It holds what the key didn't sign.
+        OSError: It can't be reached, or has no file of this host.
+    """
+    checkpoints: list[Checkpoint] = []
+    closed: list[Closed] = []
+    epochs = epochs_in(os.listdir(folder), host)
+    if not epochs:
+        raise FileNotFoundError(2, f"it has no file {notes_file(host, 0)}")
+    for epoch in epochs:
+        name = notes_file(host, epoch)
+        content = (folder / name).read_bytes()
+        for number, note in enumerate(unframed(content)[0], start=1):
+            try:
+                checkpoints.append(public.open(note))
+            except NoteError as wrong:
+                raise WitnessDamagedError(
+                    f"read checkpoint {number} of {name} at the witness",
+                    why=str(wrong),
+                    do_next="Find out whether the witness was changed or is another journal's; run "
+                    "cellwright verify --witness",
+                ) from wrong
+        closed.append(Closed(epoch, len(content), sha256(content).hexdigest()))
+    return Vouched(tuple(checkpoints), tuple(closed))
+
+
 class Witness:
     """One host's file in a witness folder, and what is still to be copied to it.
 
@@ -70,7 +134,16 @@ class Witness:
     it look at what came behind that alone.
     """
 
-    def __init__(self, folder: Path, host: HostId, public: PublicKey, *, known: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        host: HostId,
+        public: PublicKey,
+        *,
+        known: bool,
+        epoch: int = 0,
+        closed: Sequence[Closed] = (),
+    ) -> None:
         """Name the file; nothing is touched.
 
         Args:
@@ -79,9 +152,15 @@ class Witness:
             public: The key that signs them.
             known: Whether the journal was witnessed before. Its file must then be there: an
                 empty mount point isn't taken for an empty witness.
+            epoch: The journal's newest.
+            closed: What the newest restore closed. If the folder has it, a file of the new
+                epoch may be missing: the software died before it was made.
         """
         self._folder = folder
-        self._path = folder / f"{host}{NOTES}"
+        self._host = host
+        self._epoch = epoch
+        self._closed = closed
+        self._path = folder / notes_file(host, epoch)
         self._public = public
         self._known = known
         self._due = bytearray()
@@ -92,8 +171,12 @@ class Witness:
         """How many events the newest copied note counts."""
 
     def take(self, notes: Iterable[str]) -> None:
-        """Have ``copy`` copy these, which follow all that were given before."""
-        self._due += framed(notes)
+        """Have ``copy`` copy these, which follow all that were given before.
+
+        Those of earlier epochs are in files that are closed.
+        """
+        line = f"\nepoch {self._epoch}\n"
+        self._due += framed(note for note in notes if line in note)
 
     def copy(self) -> None:
         """Compare, append what is due, and return when it is on the witness's disk.
@@ -118,16 +201,67 @@ class Witness:
             self._known = True
 
     def _compare_all(self) -> None:
+        self._refuse_what_a_later_restore_left()
+        has_closed = self._has_closed()
         try:
             held = self._path.read_bytes()
         except FileNotFoundError:
-            if self._known or not self._folder.is_dir():
+            if (self._known and not has_closed) or not self._folder.is_dir():
                 raise
+            self._known = False
             held = b""
         self._refuse_unless_begun_with(held)
         self._copied = 0
         self._count(len(held))
         self.found = self.events
+
+    def _refuse_what_a_later_restore_left(self) -> None:
+        """Refuse a journal of before a restore that the witness has notes of."""
+        names = os.listdir(self._folder) if self._folder.is_dir() else ()
+        for epoch in epochs_in(names, self._host):
+            if epoch <= self._epoch:
+                continue
+            name = notes_file(self._host, epoch)
+            held, _ = unframed((self._folder / name).read_bytes())
+            if any(self._opened(note) is not None for note in held):
+                raise WitnessContradictsError(
+                    "compare the journal with its witness",
+                    why=f"the witness has checkpoints of epoch {epoch}, the journal is of epoch "
+                    f"{self._epoch}: it is from before a restore, and others went on since",
+                    do_next="Bring back the newest journal; what it holds has been done",
+                )
+            if held:
+                raise WitnessDamagedError(
+                    "compare the journal with its witness",
+                    why=f"its file {name} holds checkpoints that this journal's key didn't sign",
+                    do_next="Find out who put it there; run cellwright verify --witness",
+                )
+
+    def _has_closed(self) -> bool:
+        """Return whether files of earlier epochs are there, just as the restore closed them."""
+        has = False
+        for one in self._closed:
+            name = notes_file(self._host, one.epoch)
+            try:
+                held = (self._folder / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            if sha256(held[: one.length]).hexdigest() != one.sha256:
+                raise WitnessDamagedError(
+                    "compare the journal with its witness",
+                    why=f"its file {name} isn't as it was at the restore",
+                    do_next="Find out who changed it; keep what is left of it as it is",
+                )
+            if len(held) > one.length:
+                raise WitnessContradictsError(
+                    "compare the journal with its witness",
+                    why=f"its file {name} grew since the restore: somebody goes on with the "
+                    "journal that was there before it",
+                    do_next="Find out which daemon does, and stop it; then decide which of the two "
+                    "journals is the true one",
+                )
+            has = True
+        return has
 
     def _append(self, file: int) -> None:
         copied = self._copied or 0

@@ -93,6 +93,13 @@ SIGNED_AS: Final[Mapping[str, tuple[SignatureMeaning, ...]]] = {
 }
 """Which commands are signed, with which meanings, in this order; each by another person."""
 
+MAY_SIGN_A_RESTORE: Final[Mapping[SignatureMeaning, frozenset[Role]]] = {
+    "performed": frozenset({R.SUPERVISOR, R.MAINTENANCE}),
+    "verified": _QUALITY,
+}
+"""Who signs that a journal is put back from a backup. No command of the console: its daemon is
+down then. Roles count as they stand in the backup."""
+
 _NEEDS_FIRST: Final[Mapping[SignatureMeaning, SignatureMeaning]] = {
     "reviewed": "authored",
     "approved": "reviewed",
@@ -122,6 +129,23 @@ def require(command: str, roles: Collection[str], *, who: str) -> None:
         ),
         do_next=f"Ask a {_either(allowed)}" if allowed else "Give a command of the role table",
     )
+
+
+def require_for_restore(meaning: SignatureMeaning, roles: Collection[str], *, who: str) -> None:
+    """Refuse a signature on a restore that a person's roles don't allow.
+
+    Raises:
+        NotAuthorisedError: None of ``roles`` allows it. Nothing happened.
+    """
+    allowed = MAY_SIGN_A_RESTORE[meaning]
+    if allowed.isdisjoint(roles):
+        needed = _either([role for role in Role if role in allowed])
+        raise NotAuthorisedError(
+            f"sign a restore as {meaning}, by {who}",
+            why=f"it needs the role {needed}; {who} has {', '.join(sorted(roles)) or 'none'} in "
+            "the backup",
+            do_next=f"Ask a {needed} whom the backup knows",
+        )
 
 
 def refuse_conflicting_roles(what: str, roles: Collection[str]) -> None:

@@ -28,7 +28,7 @@ from orchestrator.engine.witnessing import Copier
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import EVENTS, HOST, AlarmRaised, AnyEvent, JournalLatched
 from orchestrator.journal.journal import Journal, Recorded
-from orchestrator.journal.witness import Witness
+from orchestrator.journal.witness import Closed, Witness
 from orchestrator.kernel.desks import TaskBoard
 from orchestrator.kernel.errors import (
     ConfigurationRefusedError,
@@ -186,7 +186,8 @@ async def _compared(
         return None
     public = Signer.stored(data, host, os.urandom).public
     known = state.witnessed is not None
-    copier = Copier(Witness(witness, host, public, known=known))
+    closed = tuple(Closed(*one) for one in state.closed)
+    copier = Copier(Witness(witness, host, public, known=known, epoch=journal.epoch, closed=closed))
     copier.take(journal.notes())
     try:
         await copier.copy()

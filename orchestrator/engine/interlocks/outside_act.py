@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from orchestrator.engine.interlocks.permit import Permit
+from orchestrator.engine.state import RESTORED
 from orchestrator.kernel.acts import Facts
 
 
@@ -15,6 +16,8 @@ def outside_act(permit: Permit) -> str | None:
         known = permit.state.equipment.get(equipment)
         if known is None:
             return f"{equipment} hasn't shown itself since the start"
+        if RESTORED in known.outside:
+            return f"{equipment} wasn't looked at since the journal was restored from a backup"
         if known.outside:
             seen = "; ".join(
                 f"{name} was {was}, seen {known.values.get(name, 'nothing')}"
