@@ -83,7 +83,7 @@ class NotOfThisKeyError(BrokenChainError):
 class WitnessNeededError(RefusedError):
     """The journal has a witness, and it isn't named or can't be read. Nothing was changed."""
 
-    code = "refused.file.witness"
+    code = "refused.file.witness-of-restore"
 
 
 @dataclass(slots=True)
