@@ -562,9 +562,7 @@ class Engine:
         """Look at a report that came on record as its task was withdrawn, or at its alarm."""
         event = recorded.event
         if isinstance(event, AlarmAcknowledged):
-            if event.alarm.startswith(
-                (_DONE_ANEW, RESTORED)
-            ):  # a person has looked: nothing else ends it
+            if event.alarm.startswith((_DONE_ANEW, RESTORED)):  # nothing else than that ends it
                 self.spawn(partial(self.alarms.clear, event.alarm), f"end of {event.alarm}")
             return
         if isinstance(event, HandWorkReportedLate):  # whoever reported it may be gone by now

@@ -166,7 +166,7 @@ def _mark(at: Recorded[Any]) -> Mark:
 def _journal_restored(state: HostState, at: Recorded[Any], event: ev.JournalRestored) -> None:
     """Believe nothing that may be otherwise by now: places, instruments, orders, sessions."""
     state.epoch = event.epoch
-    state.closed = [(one.epoch, one.length, one.sha256) for one in event.witness]
+    state.witness_closed = [(one.epoch, one.length, one.sha256) for one in event.witness]
     if state.witnessed is not None or event.witness:
         state.witnessed = 0
     state.ended_well = False

@@ -378,7 +378,7 @@ class HostState:
     """How many events its witness was last seen to vouch for; None where it never had one."""
     epoch: int = 0
     """Raised by each restore of the journal from a backup."""
-    closed: list[tuple[int, int, str]] = field(default_factory=list)
+    witness_closed: list[tuple[int, int, str]] = field(default_factory=list)
     """The witness's files of earlier epochs, by epoch, length and SHA-256."""
     batches: dict[str, BatchState] = field(default_factory=dict)
     closed: dict[str, ClosedBatch] = field(default_factory=dict)

@@ -107,9 +107,8 @@ def verify(
     in_use = has_log(path)
     verdict = _verdict(path, key, deep, witness, adapter, may_be_older)
     if not verdict.sound and not in_use and has_log(path):
-        return _verdict(
-            path, key, deep, witness, adapter, may_be_older
-        )  # a daemon began to write meanwhile
+        # a daemon began to write meanwhile
+        return _verdict(path, key, deep, witness, adapter, may_be_older)
     return verdict
 
 

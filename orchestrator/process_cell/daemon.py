@@ -186,7 +186,7 @@ async def _compared(
         return None
     public = Signer.stored(data, host, os.urandom).public
     known = state.witnessed is not None
-    closed = tuple(Closed(*one) for one in state.closed)
+    closed = tuple(Closed(*one) for one in state.witness_closed)
     copier = Copier(Witness(witness, host, public, known=known, epoch=journal.epoch, closed=closed))
     copier.take(journal.notes())
     try:

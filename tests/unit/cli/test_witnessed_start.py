@@ -1,6 +1,6 @@
 """A daemon starts on the newest state of its journal alone, where a witness tells.
 
-Method: a data folder lives through twenty short lives, each witnessed, and is copied after
+Method: a data folder lives through fifty short lives, each witnessed, and is copied after
 each. Every copy is put back and the daemon started on it, in its own process' place: it must
 refuse before any line is opened. The lines of the cell aren't there, so a start that doesn't
 refuse ends with the absent port; that is what happens to the newest state, and, planted, to
@@ -32,7 +32,7 @@ from tests.unit.cli.builders import call
 from tests.unit.cli.test_serve import a_cell
 
 NAME = HostId("bench")
-SNAPSHOTS = 20
+SNAPSHOTS = 50
 
 
 async def _a_life(data: Path, witness: Path | None) -> None:
@@ -79,7 +79,7 @@ def witness(tmp_path: Path) -> Path:
     return folder
 
 
-def test_of_twenty_snapshots_put_back_all_but_the_newest_are_refused(
+def test_of_fifty_snapshots_put_back_all_but_the_newest_are_refused(
     tmp_path: Path, witness: Path
 ) -> None:
     data = tmp_path / "data"
