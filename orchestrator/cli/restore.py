@@ -134,7 +134,8 @@ def _missing(restore: Prepared) -> str:
         return "none that is known"
     newest = restore.newest_known
     until = "" if newest is None else f", up to {newest.at}"
-    return f"at least events {events + 1} to {known}{until}"
+    lost = f"event {known}" if known == events + 1 else f"events {events + 1} to {known}"
+    return f"at least {lost}{until}"
 
 
 def _in_words(restore: Prepared) -> str:

@@ -29,7 +29,7 @@ from orchestrator.journal.events import EVENTS, HOST, AlarmCleared, AnyEvent, Jo
 from orchestrator.journal.journal import Journal, read_checkpoints, read_events, read_rows
 from orchestrator.journal.verify import verify
 from orchestrator.journal.witness import Witness, WitnessContradictsError, WitnessDamagedError
-from orchestrator.kernel.identifiers import HostId
+from orchestrator.kernel.identifiers import HostId, UserId
 from orchestrator.kernel.instants import SystemClock
 from orchestrator.people.signatures import faults
 from orchestrator.people.users import add_person, hash_secret
@@ -71,7 +71,7 @@ async def _life(data: Path, witness: Path | None, events: int) -> None:
                     printed_name=login.title(),
                     roles=[role],
                     secret=hash_secret(password(login), salt=bytes(16), cost=CHEAP_HASHING),
-                    by=next(iter(people), None),
+                    by=UserId(next(iter(people))) if people else None,
                 )
                 await journal.append(HOST, added)
                 people = replayed(HostState(), journal.path).people
