@@ -244,7 +244,10 @@ def test_no_event_is_without_a_checkpoint_for_more_than_a_minute(tmp_path: Path)
 def test_without_the_minute_it_would_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anchoring.Anchoring, "_recorded", lambda *_: None)
+    def nothing(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(anchoring.Anchoring, "_recorded", nothing)
     waits = run_in_virtual_time(_long_phase(tmp_path))
     assert max(waits)[0] > 60
 
