@@ -468,17 +468,25 @@ def table(outcomes: dict[str, Outcome]) -> str:
             peer.resumes,
             f"{one.acts_per_s}",
             f"{one.own_ms_per_act}",
-            f"{one.kills}",
-            f"{one.repeated} of {one.acts}",
-            f"{one.lost} of {one.acts}",
-            f"{one.kills_that_repeated}",
-            f"{one.surplus_percent} %",
+            *_killing(one),
             f"{one.resume_s}" if one.resume_s is not None else f"none: {peer.parks}",
             peer.not_built_for,
         )
         lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.extend(f"| | {one.peer}, {what} {'| ' * (len(head) - 1)}|" for what in one.unfinished)
     return "\n".join(lines) + "\n"
+
+
+def _killing(one: Outcome) -> tuple[str, ...]:
+    if not one.acts:
+        return ("-",) * 5
+    return (
+        f"{one.kills}",
+        f"{one.repeated} of {one.acts}",
+        f"{one.lost} of {one.acts}",
+        f"{one.kills_that_repeated}",
+        f"{one.surplus_percent} %",
+    )
 
 
 def _version(python: Path, package: str) -> str:
