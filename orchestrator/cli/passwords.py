@@ -48,6 +48,22 @@ def from_keyboard(prompt: str, *, instead: str = "--password-file") -> str:
     return getpass(prompt)
 
 
+def from_input() -> str:
+    """Return the next line of standard input.
+
+    Raises:
+        CallRefusedError: There is none.
+    """
+    line = sys.stdin.readline()
+    if not line:
+        raise CallRefusedError(
+            "read a password",
+            why="standard input ended before it",
+            do_next="Give one line for each password",
+        )
+    return line.rstrip("\n")
+
+
 def from_file(path: Path) -> str:
     """Return the first line of a file that is this user's alone, of a pipe or of a descriptor.
 

@@ -8,7 +8,6 @@ is asked for a password.
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from orchestrator.cli.options import (
     data_folder,
     readable,
 )
-from orchestrator.cli.passwords import from_keyboard
+from orchestrator.cli.passwords import from_input, from_keyboard
 from orchestrator.cli.printing import in_columns, say, say_json, tell
 from orchestrator.journal.witness import WitnessContradictsError, WitnessDamagedError
 from orchestrator.kernel.instants import SystemClock
@@ -113,17 +112,10 @@ def _tell_witness(restore: Prepared) -> None:
         )
 
 
-def _password(login: str, from_input: bool) -> str:
-    if not from_input:
-        return from_keyboard(f"Password of {login}: ", instead="--password-stdin")
-    line = sys.stdin.readline()
-    if not line:
-        raise CallRefusedError(
-            "read a password",
-            why="standard input ended before it",
-            do_next="Give one line for each password",
-        )
-    return line.rstrip("\n")
+def _password(login: str, on_input: bool) -> str:
+    if on_input:
+        return from_input()
+    return from_keyboard(f"Password of {login}: ", instead="--password-stdin")
 
 
 def _missing(restore: Prepared) -> str:

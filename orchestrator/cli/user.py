@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 import socket
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +21,12 @@ import typer
 from orchestrator.cli.at_console import CONSOLE, at_console
 from orchestrator.cli.options import (
     AsJson,
-    CallRefusedError,
     DataFolder,
     FileRefusedError,
     data_folder,
     journal_in,
 )
-from orchestrator.cli.passwords import PasswordFile, from_keyboard
+from orchestrator.cli.passwords import PasswordFile, from_input, from_keyboard
 from orchestrator.cli.printing import in_columns, say, say_json
 from orchestrator.console.client import BlockingConsoleClient, DaemonGoneError
 from orchestrator.engine.fold import fold
@@ -330,11 +328,4 @@ def _from_keyboard(prompt: str, twice: bool) -> str:
 
 def _from_input(prompt: str, twice: bool) -> str:
     del prompt, twice
-    line = sys.stdin.readline()
-    if not line:
-        raise CallRefusedError(
-            "read a password",
-            why="standard input ended before it",
-            do_next="Give one line for each password",
-        )
-    return line.rstrip("\n")
+    return from_input()

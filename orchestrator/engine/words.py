@@ -237,8 +237,8 @@ class PhaseRun(BoundNames):
 
     async def ask_what_was_done(self, attempt: AttemptState, act: Act, why: str) -> None:
         task = TaskId(f"{attempt.command}{DOUBT}")
-        now = self._core.clock.utc()
         core = self._core
+        now = core.clock.utc()
         ran = None if attempt.mark is None else ran_since(attempt.mark, core.state, core.clock)
         rescue = self._engine.freezing_rescue.of_attempt(
             act, attempt, lasted=None if ran is None else ran.highest

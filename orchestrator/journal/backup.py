@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from orchestrator.journal.folders import sync_folder
 from orchestrator.journal.journal import (
     JournalInUseError,
     has_log,
@@ -177,15 +178,6 @@ def replace(journal: Path, by: Path, kept: Path) -> bool:
     by.rename(journal)
     sync_folder(journal.parent)
     return there
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which names a folder has."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _copy(journal: Path, to: Path) -> None:

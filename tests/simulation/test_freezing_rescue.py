@@ -82,9 +82,14 @@ def require_sound(room: Freezing, recorded: list[Recorded[AnyEvent]], where: str
     triggered = [one.asked["to"] for one in of(recorded, AttemptIntended) if one.equipment == "F1"]
     assert len(triggered) == len(set(triggered)), where
     assert room.cell.world.where(BAG) == "dewar/1", where
+    cut = {one.command for one in of(recorded, AttemptUncertain)}
+    decided = {(one.path, one.word) for one in of(recorded, AttemptIntended) if one.command in cut}
     judged = room.compared(recorded)
-    assert len(judged.acts) >= 4, where
     assert judged.repeated == judged.lost == judged.unexplained == (), where
+    assert len(judged.acts) >= 4, where
+    for act in judged.acts:
+        if (act.path, act.word) not in decided:
+            assert act.verdict == "as asked", (where, act)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
