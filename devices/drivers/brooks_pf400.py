@@ -25,6 +25,11 @@ Line: TCP port 10100 (robot 1). One line a request, one a reply, in order; no nu
     halt               stops at once, power stays; sent as \nhalt\n, so that a broken line
                        before it doesn't swallow it
 
+A reply bears neither number nor echo, and nothing but TCP guards what it says. So each is
+taken only in the form that its question has, and what decides is read until two replies
+in a row agree. After a lost reply the line is silent, then ``mode 0`` and ``version`` are
+asked, whose reply no other question has. After a halt half a second of silence will do.
+
 A motion goes on when the connection drops. TCS keeps no command numbers, so what became of
 a pick or place is told by three things together: the arm stands at the last move's target,
 it stands off the taught point by the approach's clearance, and the fingers stand at the
@@ -48,11 +53,11 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, read_frame
 from devices.interfaces.container_transport import GripperHolds, PickContainer, PlaceContainer
 from devices.interfaces.driver import DeviceIdentity, MadeReadyError, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
@@ -78,6 +83,8 @@ from orchestrator.kernel.identifiers import PlaceId
 from orchestrator.kernel.quantities import Duration, second
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from devices.transport.transport import Transport
     from orchestrator.kernel.identifiers import CommandId, EquipmentId
 
@@ -103,7 +110,12 @@ _UNHOMED: Final = "not homed"
 """The witness of an arm that isn't homed: an attempt from there only makes it ready."""
 
 _MODE: Final = b"mode 0"
-_REPLY: Final = re.compile(rb"(-?[0-9]{1,5})(?: (.*))?")
+_REPLY: Final = re.compile(rb"(-[0-9]{1,5}|0)(?: (.*))?")
+_NOTHING: Final = re.compile(rb"")
+_FOUND: Final = re.compile(rb"(?:-1|0)?")
+_NUMBERS: Final = re.compile(rb"-?[0-9]+(?:[ ,]+-?[0-9]+)*")
+_AXES: Final = re.compile(rb"-?[0-9.]+(?: +-?[0-9.]+){4,7}")
+_VERSION: Final = re.compile(rb".*[A-Za-z].*")
 
 
 class Station(Frozen):
@@ -179,13 +191,17 @@ class BrooksPf400:
         sheet = sheet_of(SHEET)
         self._equipment = equipment
         self._settings = settings
-        self._line = Conversation(transport, lines(b"\r\n", longest=400))
         self._reply_within = sheet.figure("reply_within", Duration)
+        self._line = Conversation(
+            transport,
+            lines(b"\r\n", longest=400),
+            greeting=Greeting(self._who, quiet=self._reply_within),
+        )
         self._power_within = sheet.figure("power_within", Duration)
         self._home_within = sheet.figure("home_within", Duration)
         self._move_within = sheet.figure("move_within", Duration)
         self._still_after_s = sheet.figure("still_after", Duration).to(second)
-        self._halt_quiet_s = sheet.figure("halt_quiet", Duration).to(second)
+        self._halt_quiet = sheet.figure("halt_quiet", Duration)
         self._pause_s = sheet.figure("pause_longest", Duration).to(second)
         self._still_error = float(sheet.number("still_error"))
         self._position_error = float(sheet.number("position_error"))
@@ -197,6 +213,7 @@ class BrooksPf400:
             **{f"joint_{number + 1}": tolerance for number in range(_JOINTS)},
         }
         self._mode_set = False
+        self._prepared: Posture | None = None
         self._shown_unhomed = False  # since it was last made ready
 
     @property
@@ -215,8 +232,13 @@ class BrooksPf400:
         await self._line.run()
 
     async def identify(self) -> DeviceIdentity:
-        firmware = await self._read(b"version")
-        return DeviceIdentity(model=SHEET, firmware=firmware.decode("ascii", "replace").strip())
+        version = await read_alike(
+            self._line,
+            lambda: self._read(b"version", _VERSION),
+            what=f"{self._equipment}: read its version",
+        )
+        self._line.knows(_text(version))
+        return DeviceIdentity(model=SHEET, firmware=_text(version))
 
     async def standing(self) -> Standing:
         """Return joints and gripper; of an arm that isn't homed neither can be told."""
@@ -248,6 +270,7 @@ class BrooksPf400:
                 do_next="Begin anew, from where it stands now",
             )
         posture = await self._posture()
+        self._prepared = posture
         if posture.holds is isinstance(asked, PickContainer):
             raise RefusedError(
                 self._what(asked),
@@ -278,7 +301,7 @@ class BrooksPf400:
             reply = await self._line.ask(
                 b"%s %d 0 0\n" % (verb, station.index),
                 within=self._move_within,
-                fits=_is_reply,
+                fits=_shaped(_FOUND),
                 trigger=command,
             )
         except NoReplyError as lost:
@@ -288,7 +311,7 @@ class BrooksPf400:
                 do_next="Do not repeat it; position and gripper show how far it came",
             ) from lost
         code, data = _parts(reply)
-        if code in _REFUSED_AT_REST:
+        if code in _REFUSED_AT_REST and await self._stands_as_prepared():
             raise self._fault(self._what(asked), code, data)
         if code != 0:
             raise OutcomeUnknownError(
@@ -297,6 +320,13 @@ class BrooksPf400:
                 do_next="Look at the arm; clear the error, then resume",
             )
         if verb == b"PickPlate" and data.strip() == b"0":
+            await self._until_still(self._pause_s)
+            if (await self._posture()).holds:
+                raise OutcomeUnknownError(
+                    self._what(asked),
+                    why="the arm says that there is no tray, and its gripper holds something",
+                    do_next="Do not repeat it; look at the arm",
+                )
             raise FailedError(
                 self._what(asked),
                 why="the gripper closed on nothing: there is no tray",
@@ -304,10 +334,14 @@ class BrooksPf400:
             )
 
     async def settle(self, act: Act, command: CommandId, before: Standing) -> Settled:
-        """Judge by target and gripper; that the arm stands clear is said by its reply."""
+        """Judge by target and gripper; that the arm stands clear is said by its reply.
+
+        A reply that was another's may come early, so the arm must rest for longer than it
+        does within a motion.
+        """
         del command
         asked, _ = self._mine(act)
-        await self._until_still(self._still_after_s)
+        await self._until_still(self._pause_s)
         posture = await self._posture()
         done = posture.holds is isinstance(asked, PickContainer)
         if done and await self._is_at_target(posture):
@@ -344,7 +378,7 @@ class BrooksPf400:
                 raise OutcomeUnknownError(
                     what, why="the line is closed", do_next="Press the emergency stop"
                 ) from None
-            await asyncio.sleep(self._halt_quiet_s)  # what it answers meanwhile is dropped
+            await self._line.drain(self._halt_quiet)
             first = await self._axes(b"wherej")
             await asyncio.sleep(self._still_after_s)
             if self._is_same(first, await self._axes(b"wherej"), self._still_error):
@@ -419,7 +453,8 @@ class BrooksPf400:
             if attached:
                 await self._set(b"attach 0")
                 attached = False
-            if (await self._set(b"HomeAll_IfNoPlate", self._home_within)).strip() == b"0":
+            homing = await self._read(b"HomeAll_IfNoPlate", _FOUND, self._home_within)
+            if homing.strip() == b"0":
                 raise RefusedError(
                     self._what(asked),
                     why="the arm isn't homed and its gripper holds something",
@@ -442,24 +477,48 @@ class BrooksPf400:
         return state
 
     async def _posture(self) -> Posture:
-        if not await self._is_homed():
+        """Return how the arm stands, twice alike."""
+
+        def alike(earlier: Posture, later: Posture) -> bool:
+            if (earlier.homed, earlier.holds) != (later.homed, later.holds):
+                return False
+            return self._is_same(earlier.joints, later.joints, self._still_error)
+
+        what = f"{self._equipment}: read how it stands"
+        return await read_alike(self._line, self._posture_once, alike=alike, what=what)
+
+    async def _posture_once(self) -> Posture:
+        if not await self._number_once(b"pd 2800"):
             return Posture(homed=False, joints=(), holds=False)
         axes = await self._axes(b"wherej")
-        shut = await self._number(b"IsFullyClosed") != 0
+        shut = await self._number_once(b"IsFullyClosed") != 0
         at_width = abs(axes[_JOINTS] - self._settings.grip_width_mm) <= self._width_error_mm
         return Posture(homed=True, joints=axes[:_JOINTS], holds=at_width and not shut)
 
+    async def _stands_as_prepared(self) -> bool:
+        """Whether the arm rests where it did before its trigger: it was refused, surely."""
+        await self._until_still(self._pause_s)
+        now, before = await self._posture(), self._prepared
+        if before is None or not now.homed:
+            return not now.homed  # and so can't have moved
+        still = self._is_same(before.joints, now.joints, self._position_error)
+        return still and before.holds is now.holds
+
     async def _is_at_target(self, posture: Posture) -> bool:
-        target = (await self._axes(b"destJ 1"))[:_JOINTS]
-        return self._is_same(posture.joints, target, self._position_error)
+        target = await read_alike(
+            self._line,
+            lambda: self._axes(b"destJ 1"),
+            what=f"{self._equipment}: read its last target",
+        )
+        return self._is_same(posture.joints, target[:_JOINTS], self._position_error)
 
     async def _apart_mm(self, station: Station) -> float:
         """Return how far the gripper stands off where it grips at ``station``."""
-        pose = await self._read(b"wherec")
-        try:
-            x, y, z = (float(part) for part in pose.split()[:3])
-        except ValueError:
-            raise self._strange(b"wherec", pose) from None
+        x, y, z, *_ = await read_alike(
+            self._line,
+            lambda: self._axes(b"wherec"),
+            what=f"{self._equipment}: read its position",
+        )
         return math.dist((x, y, z), (station.x_mm, station.y_mm, station.z_mm))
 
     async def _until_still(self, for_s: float) -> None:
@@ -477,7 +536,7 @@ class BrooksPf400:
             axes = now
 
     async def _axes(self, request: bytes) -> tuple[float, ...]:
-        told = await self._read(request)
+        told = await self._read(request, _AXES)
         try:
             axes = tuple(float(part) for part in told.split())
         except ValueError:
@@ -490,7 +549,15 @@ class BrooksPf400:
         return await self._number(b"pd 2800") != 0
 
     async def _number(self, request: bytes) -> int:
-        told = await self._read(request)
+        """Return the number that a question has for an answer, twice alike."""
+        return await read_alike(
+            self._line,
+            lambda: self._number_once(request),
+            what=f"{self._equipment}: {request.decode('ascii')}",
+        )
+
+    async def _number_once(self, request: bytes) -> int:
+        told = await self._read(request, _NUMBERS)
         try:
             return int(told.replace(b",", b" ").split()[-1 if request == b"sysState" else 0])
         except (ValueError, IndexError):
@@ -499,11 +566,21 @@ class BrooksPf400:
     def _is_same(self, one: tuple[float, ...], other: tuple[float, ...], error: float) -> bool:
         return all(abs(a - b) <= error for a, b in zip(one, other, strict=False))
 
-    async def _read(self, request: bytes) -> bytes:
-        """Return the data of a reply to a question."""
-        return await self._set(request, self._reply_within)
+    async def _who(self) -> str:
+        """Set the mode, and return the version: all that the arm says of itself."""
+        await self._line.ask(_MODE + b"\n", within=self._reply_within, fits=bool)
+        version = await self._line.ask(
+            b"version\n", within=self._reply_within, fits=_shaped(_VERSION)
+        )
+        return _text(_parts(version)[1])
 
-    async def _set(self, request: bytes, within: Duration | None = None) -> bytes:
+    async def _set(self, request: bytes, within: Duration | None = None) -> None:
+        """Send what may be sent twice, and see that it is taken. Raises as ``_read``."""
+        await self._read(request, _NOTHING, within)
+
+    async def _read(
+        self, request: bytes, shape: re.Pattern[bytes], within: Duration | None = None
+    ) -> bytes:
         """Send what may be sent twice, and return the data of its reply.
 
         Raises:
@@ -511,21 +588,25 @@ class BrooksPf400:
             OutcomeUnknownError: No reply in the allowed attempts. No container moved.
         """
         if not self._mode_set:
-            await self._exchange(_MODE, self._reply_within)
+            await self._exchange(_MODE, self._reply_within, bool)
             self._mode_set = True
         code, data = _parts(
-            await self._exchange(request, self._reply_within if within is None else within)
+            await self._exchange(
+                request, self._reply_within if within is None else within, _shaped(shape)
+            )
         )
         if code != 0:
             raise self._fault(f"{self._equipment}: {request.decode('ascii')}", code, data)
         return data
 
-    async def _exchange(self, request: bytes, within: Duration) -> bytes:
+    async def _exchange(
+        self, request: bytes, within: Duration, fits: Callable[[bytes], bool]
+    ) -> bytes:
         return await read_frame(
             self._line,
             request + b"\n",
             within=within,
-            fits=_is_reply if self._mode_set else bool,
+            fits=fits,
             what=f"{self._equipment}: {request.decode('ascii')}",
         )
 
@@ -570,8 +651,20 @@ def _words(*words: str | float) -> bytes:
     return " ".join(one if isinstance(one, str) else f"{one:g}" for one in words).encode("ascii")
 
 
-def _is_reply(frame: bytes) -> bool:
-    return _REPLY.fullmatch(frame.strip()) is not None
+def _shaped(shape: re.Pattern[bytes]) -> Callable[[bytes], bool]:
+    """Return whether a frame is an error, or a reply whose data has the question's form."""
+
+    def fits(frame: bytes) -> bool:
+        found = _REPLY.fullmatch(frame.strip())
+        if found is None:
+            return False
+        return int(found[1]) != 0 or shape.fullmatch((found[2] or b"").strip()) is not None
+
+    return fits
+
+
+def _text(version: bytes) -> str:
+    return version.decode("ascii", "replace").strip()
 
 
 def _parts(reply: bytes) -> tuple[int, bytes]:

@@ -23,6 +23,12 @@ Line: TCP port 1000. ASCII lines that end with CR LF.
     commandstat, cstat <id>   what became of a command
     version, v         <name>: <value> lines
 
+An ACK! counts only if its id is above all before; an end, only if it echoes the command of
+its id. What stands between has no checksum, so status and homing are read until two
+answers in a row agree. After a lost answer the line is silent, and ``version`` is asked,
+which tells the serial number, and the id where the count is now: two in a row that go up
+from a lower one show that the ids began anew.
+
 ACK! is no completion: a spin is done by its own OK!. After an interruption the spin's id
 is known without having seen its ACK!: the read-back before the intent tells the last id,
 and nothing is asked between it and the spin but ``home`` where that is needed. If the
@@ -39,14 +45,15 @@ Unconfirmed: see the sheet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike
 from devices.interfaces.centrifugation import RotorStill, Spin
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
@@ -92,6 +99,7 @@ _LOOK_AGAIN_S: Final = 60.0
 _END: Final = re.compile(rb"(OK|ERROR|ABORTED)! (.*) ([0-9]{1,10})")
 _ERROR: Final = re.compile(rb"Error [0-9]+: \([0-9:]+\) (-?[0-9]+): (.*)")
 _FIELD: Final = re.compile(rb"([A-Za-z ]+): *(.*)")
+_POSITION: Final = re.compile(r"-?[0-9]{1,10}")
 _NOT_UNDERSTOOD: Final = b"-12"
 _WORDS: Final = (
     ("aborted", re.compile(rb"abort", re.I)),
@@ -145,6 +153,7 @@ class HighresMicrospin:
             lines(b"\r\n", longest=400),
             is_unasked=_is_no_acknowledgement,
             on_unasked=self._take_line,
+            greeting=Greeting(self._who, quiet=sheet.figure("reply_within", Duration)),
         )
         self._forces = sheet.range_of("force", RelativeForce)
         self._accelerations = sheet.range_of("acceleration", Fraction)
@@ -188,8 +197,9 @@ class HighresMicrospin:
                 end.exception()  # seen, whether or not somebody waits for it
 
     async def identify(self) -> DeviceIdentity:
-        _, told = await self._read(b"version", within=self._reply_within)
+        _, told = await self._twice(b"version", within=self._reply_within)
         fields = _fields(told)
+        self._line.knows(fields.get("Serial Number", ""))
         return DeviceIdentity(
             model=fields.get("Product Name", SHEET),
             serial=fields.get("Serial Number", ""),
@@ -198,13 +208,12 @@ class HighresMicrospin:
 
     async def standing(self) -> Standing:
         """Wait until the rotor has stopped, and read what only acts change."""
-        _, status = await self._read(b"status", within=None)
+        _, status = await self._twice(b"status", within=None, shape=_is_status)
         fields = _fields(status)
         number, homed = await self._homed()
         values = {"homed": "yes" if homed else "no", "last_id": str(number)}
-        for name, field in (("spindle", "Spindle Position"), ("door", "Door Position")):
-            if field in fields:
-                values[name] = fields[field]
+        values["spindle"] = fields["Spindle Position"]
+        values["door"] = fields["Door Position"]
         return Standing(values=values, witness="homed" if homed else "")
 
     async def prepare(self, act: Act) -> None:
@@ -281,10 +290,12 @@ class HighresMicrospin:
         for _ in range(READ_ATTEMPTS_MAX):
             try:
                 answer = await self._line.halt(
-                    b"abort\r\n", within=self._reply_within, fits=_acknowledges(b"abort")
+                    b"abort\r\n",
+                    within=self._reply_within,
+                    fits=self._newly_acknowledges(b"abort"),
                 )
                 assert answer is not None, "a halt with an answer came back without"
-                self._note(answer, b"abort")
+                self._note(_number(answer), b"abort")
                 await self._ended(_number(answer), self._stop_within)
                 number = await self._acknowledged(b"clearbuttonabort")
                 await self._ended(number, self._reply_within)
@@ -301,7 +312,7 @@ class HighresMicrospin:
     async def read(self, reading: Reading) -> str:
         if not isinstance(reading, RotorStill):
             raise not_offered(self._equipment, reading.kind)
-        await self._read(b"status", within=None)
+        await self._twice(b"status", within=None, shape=_is_status)
         return "yes"
 
     async def close(self) -> None:
@@ -359,10 +370,49 @@ class HighresMicrospin:
         return CannotTell(why=f"command {number} runs on, though the rotor stands")
 
     async def _homed(self) -> tuple[int, bool]:
-        number, told = await self._read(
+        number, told = await self._twice(
             b"homedstatus", within=self._reply_within, shape=_is_homed_status
         )
         return number, _is_homed(told)
+
+    async def _who(self) -> str:
+        """Return the serial number; where the ids began anew, forget what was known by id."""
+        last = -1
+        for _ in range(READ_ATTEMPTS_MAX):
+            number = _number(
+                await self._line.ask(
+                    b"version\r\n", within=self._reply_within, fits=_acknowledges(b"version")
+                )
+            )
+            if number <= self._newest and number == last + 1:
+                self._forget()
+            last = number
+            if number <= self._newest:
+                continue
+            self._note(number, b"version")
+            with contextlib.suppress(TimeoutError):
+                end = await self._ended(number, self._reply_within)
+                return _fields(end.data).get("Serial Number", "")
+        raise NoReplyError(
+            f"{self._equipment}: ask who it is after a lost answer",
+            why="it doesn't say so whole",
+            do_next="Check cable and power",
+        )
+
+    async def _twice(
+        self,
+        request: bytes,
+        *,
+        within: Duration | None,
+        shape: Callable[[tuple[bytes, ...]], bool] = bool,
+    ) -> tuple[int, tuple[bytes, ...]]:
+        """Return what ``_read`` does, once two answers in a row agree."""
+        return await read_alike(
+            self._line,
+            lambda: self._read(request, within=within, shape=shape),
+            alike=lambda earlier, later: earlier[1] == later[1],
+            what=f"{self._equipment}: ask {request.decode('ascii')}",
+        )
 
     async def _read(
         self,
@@ -400,17 +450,24 @@ class HighresMicrospin:
         answer = await self._line.ask(
             request + b"\r\n",
             within=self._reply_within,
-            fits=_acknowledges(request),
+            fits=self._newly_acknowledges(request),
             trigger=trigger,
         )
-        return self._note(answer, request)
+        return self._note(_number(answer), request)
 
-    def _note(self, answer: bytes, request: bytes) -> int:
-        number = _number(answer)
-        if number <= self._newest:  # it restarted: what was known by id is another's now
-            for known in (self._asked, self._ends, self._was, self._spun, self._sent_after):
-                known.clear()
-            self._first = 0
+    def _newly_acknowledges(self, request: bytes) -> Callable[[bytes], bool]:
+        """Return whether a frame acknowledges ``request`` under an id that is a new one."""
+        acknowledges = _acknowledges(request)
+        return lambda frame: acknowledges(frame) and _number(frame) > self._newest
+
+    def _forget(self) -> None:
+        """Forget what was known by id: it restarted, and the ids are another's now."""
+        for known in (self._asked, self._ends, self._was, self._spun, self._sent_after):
+            known.clear()
+        self._first = self._newest = 0
+
+    def _note(self, number: int, request: bytes) -> int:
+        self._data.clear()  # what came before can't belong to it
         self._first, self._newest = self._first or number, number
         self._asked[number] = request
         for known in (self._asked, self._ends, self._was):
@@ -444,9 +501,12 @@ class HighresMicrospin:
             self._data.append(frame.strip())
             del self._data[:-REMEMBERED_MAX]
             return
-        end = self._end_of(int(found[3]))
+        number = int(found[3])
+        if self._asked.get(number, found[2]) != found[2]:
+            return  # it echoes another command than its id's: damaged
+        end = self._end_of(number)
         data, self._data = tuple(self._data), []
-        self._was[int(found[3])] = found[2]
+        self._was[number] = found[2]
         if not end.done():
             end.set_result(Ended(found[1].decode("ascii"), data))
 
@@ -527,6 +587,13 @@ def _is_no_acknowledgement(frame: bytes) -> bool:
 
 def _is_homed(data: tuple[bytes, ...]) -> bool:
     return data[-1:] == (b"homed",)
+
+
+def _is_status(data: tuple[bytes, ...]) -> bool:
+    fields = _fields(data)
+    return all(
+        _POSITION.fullmatch(fields.get(name, "")) for name in ("Spindle Position", "Door Position")
+    )
 
 
 def _is_homed_status(data: tuple[bytes, ...]) -> bool:

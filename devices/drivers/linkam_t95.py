@@ -25,6 +25,10 @@ Holding at its limit, it sets off as soon as the limit changes (bliss and lewis 
 it is first told to hold where it is by ``O``, which changes nothing. Should a stage set off
 at its new limit all the same, the intent is on disk by then, and the trigger adds nothing.
 
+No answer has a checksum, a number or an echo. What T tells is read until two answers in a
+row agree; after a lost answer the line is silent, T is asked, and the line must be silent
+behind its one answer for as long again, since nothing tells that from the lost one.
+
 The stage goes on by itself when the software dies, and holds at its limit when it is
 there. What stopped it can't be told: panel and power loss look alike. Rate and limit
 can't be read back; each is acknowledged, and is written again if that is lost.
@@ -38,11 +42,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from devices.drivers.reads import not_offered, read_frame
+from devices.drivers.reads import not_offered, read_alike, read_frame
 from devices.interfaces.controlled_freezing import RampSegment, StageTemperature, temperature_of
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Cut, NoReplyError
+from devices.transport.conversation import Conversation, Cut, Greeting, NoReplyError
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
@@ -154,7 +158,6 @@ class LinkamT95:
         del settings
         sheet = sheet_of(SHEET)
         self._equipment = equipment
-        self._line = Conversation(transport, answers)
         self._rates = sheet.range_of("rate", RampRate)
         self._temperatures = sheet.range_of("temperature", Temperature)
         self._rate_step = sheet.figure("rate_step", RampRate)
@@ -162,6 +165,9 @@ class LinkamT95:
         self._limit_error = sheet.figure("limit_error", TemperatureChange)
         self._idle_error = sheet.figure("idle_error", TemperatureChange)
         self._reply_within = sheet.figure("reply_within", Duration)
+        self._line = Conversation(
+            transport, answers, greeting=Greeting(self._who, quiet=self._reply_within)
+        )
         self._second_look_s = sheet.figure("second_look", Duration).to(second)
         self._only_acts_change = {
             "state": "equal",
@@ -366,16 +372,27 @@ class LinkamT95:
             return
 
     async def _status(self) -> Status:
-        frame = await read_frame(
-            self._line,
-            b"T\r",
-            within=self._reply_within,
-            fits=_is_status,
-            what=f"{self._equipment}: read state and temperature",
-        )
-        status = read_status(frame)
-        assert status is not None, "the conversation gave a frame that doesn't fit"
-        return status
+        """Return what the stage shows, twice alike."""
+        what = f"{self._equipment}: read state and temperature"
+
+        async def once() -> Status:
+            frame = await read_frame(
+                self._line, b"T\r", within=self._reply_within, fits=_is_status, what=what
+            )
+            status = read_status(frame)
+            assert status is not None, "the conversation gave a frame that doesn't fit"
+            return status
+
+        return await read_alike(self._line, once, alike=self._is_alike, what=what)
+
+    def _is_alike(self, earlier: Status, later: Status) -> bool:
+        apart = _apart(earlier.temperature, later.temperature)
+        may_drift = self._idle_error if later.moves else self._limit_error
+        return earlier[:2] == later[:2] and apart <= may_drift
+
+    async def _who(self) -> str:
+        await self._line.ask(b"T\r", within=self._reply_within, fits=_is_status)
+        return SHEET
 
     async def _set(self, request: bytes, what: str) -> None:
         """Write a value that may arrive twice, until it is acknowledged."""

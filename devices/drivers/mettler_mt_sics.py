@@ -14,6 +14,10 @@ parts, CR LF both ways. The next request waits for the answer to the last one.
     I2\r\n    I2 A "<type>"           I3 A "<software>"     I4 A "<serial number>"
     ES ET EL  not understood, damaged, not possible: nothing was done
 
+An answer bears the request's name, and no checksum and no number: weight and tare are read
+until two answers in a row agree. After a lost answer the line is silent, and the serial
+number is asked for first.
+
 ``SI`` (the weight at once, stable or not) is never asked: a weight here is evidence, and
 an unstable one is none. ``@`` is never sent, since it may clear the tare.
 
@@ -29,11 +33,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, read_frame
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.weighing import Tare, Weight
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
 from orchestrator.kernel.acts import (
     Act,
     AllDone,
@@ -92,13 +96,14 @@ class MettlerMtSics:
         del settings
         sheet = sheet_of(SHEET)
         self._equipment = equipment
+        self._reply_within = sheet.figure("reply_within", Duration)
         self._line = Conversation(
             transport,
             lines(b"\r\n", longest=200),
             is_unasked=self._is_restart,
             on_unasked=self._note_restart,
+            greeting=Greeting(self._who, quiet=self._reply_within),
         )
-        self._reply_within = sheet.figure("reply_within", Duration)
         self._stable_within = sheet.figure("stable_within", Duration)
         self._zero_error = sheet.figure("zero_error", Mass)
         self._asks_serial = False
@@ -127,6 +132,7 @@ class MettlerMtSics:
             serial = await self._text(b"I4", "serial number")
         finally:
             self._asks_serial = False
+        self._line.knows(serial)
         return DeviceIdentity(
             model=await self._text(b"I2", "type"),
             serial=serial,
@@ -204,6 +210,15 @@ class MettlerMtSics:
         return CannotTell(why=f"the tare went from {before} to {tare}, and it reads {net}")
 
     async def _weight(self) -> str:
+        """Return the stable weight, twice alike within the balance's repeatability."""
+
+        def alike(earlier: str, later: str) -> bool:
+            return abs(Mass.read(earlier) - Mass.read(later)) <= self._zero_error
+
+        what = f"{self._equipment}: weigh"
+        return await read_alike(self._line, self._weight_once, alike=alike, what=what)
+
+    async def _weight_once(self) -> str:
         what = f"{self._equipment}: weigh"
         for _ in range(READ_ATTEMPTS_MAX):
             answer = await self._read(b"S", _answers(b"S", _MASS), "weight", self._stable_within)
@@ -220,6 +235,10 @@ class MettlerMtSics:
         )
 
     async def _tare(self) -> Mass:
+        what = f"{self._equipment}: read the tare"
+        return await read_alike(self._line, self._tare_once, what=what)
+
+    async def _tare_once(self) -> Mass:
         answer = await self._read(b"TA", _answers(b"TA", _TARE), "tare", self._reply_within)
         why = _refusal(answer, b"TA")
         if why:
@@ -232,10 +251,22 @@ class MettlerMtSics:
         def fits(frame: bytes) -> bool:
             return frame[:2] == request and _TEXT.fullmatch(frame) is not None
 
-        answer = await self._read(request, fits, what, self._reply_within)
-        found = _TEXT.fullmatch(answer)
-        assert found is not None, "the conversation gave a frame that doesn't fit"
-        return found[1].decode("ascii")
+        async def once() -> bytes:
+            return await self._read(request, fits, what, self._reply_within)
+
+        return _quoted(await read_alike(self._line, once, what=f"{self._equipment}: read {what}"))
+
+    async def _who(self) -> str:
+        """Return the serial number; its answer isn't the restart that it looks like."""
+
+        def fits(frame: bytes) -> bool:
+            return frame[:2] == b"I4" and _TEXT.fullmatch(frame) is not None
+
+        asked_already, self._asks_serial = self._asks_serial, True
+        try:
+            return _quoted(await self._line.ask(b"I4\r\n", within=self._reply_within, fits=fits))
+        finally:
+            self._asks_serial = asked_already
 
     async def _read(
         self, request: bytes, fits: Callable[[bytes], bool], what: str, within: Duration
@@ -287,6 +318,12 @@ def _mass(answer: bytes, value: re.Pattern[bytes]) -> Mass:
     found = value.fullmatch(answer)
     assert found is not None, "the conversation gave a frame that doesn't fit"
     return Mass.read(f"{found[1].decode('ascii')} {found[2].decode('ascii')}")
+
+
+def _quoted(answer: bytes) -> str:
+    found = _TEXT.fullmatch(answer)
+    assert found is not None, "the conversation gave a frame that doesn't fit"
+    return found[1].decode("ascii")
 
 
 def _tared(tare: Mass) -> Effect:

@@ -16,8 +16,10 @@ Line: TCP port 502. Big-endian.
     error     function + 80h, then 01 function, 02 address, 03 value, 04 failure
 
 The transaction number binds an answer to its request, so a late one is never taken for
-another. An output that is on holds its valve open; all valves are shut without power. An
-act writes all eight outputs in one message, so writing it twice equals once.
+another; nothing but TCP guards the values, so outputs, inputs and uptime are read until
+two answers in a row agree. After a lost answer the model name is asked for first. An
+output that is on holds its valve open; all valves are shut without power. An act writes
+all eight outputs in one message, so writing it twice equals once.
 
 An input that is on is safe: door and emergency stop must be wired so that a broken wire
 is unsafe. Bringing a valve block to rest leaves its outputs alone, since nothing moves by
@@ -36,11 +38,11 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, model_validator
 
-from devices.drivers.reads import not_offered, read_frame
+from devices.drivers.reads import not_offered, read_alike, read_frame
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.valves import InterlockInput, SetValves, ValvesOpen
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Cut, NoReplyError
+from devices.transport.conversation import Conversation, Cut, Greeting, NoReplyError
 from orchestrator.kernel.acts import (
     Act,
     AllDone,
@@ -63,6 +65,8 @@ from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.quantities import Duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from devices.transport.transport import Transport
     from orchestrator.kernel.identifiers import CommandId, EquipmentId
 
@@ -131,8 +135,13 @@ class MoxaIologikE1213:
         """
         self._equipment = equipment
         self._settings = settings
-        self._line = Conversation(transport, modbus_tcp)
         self._reply_within = sheet_of(SHEET).figure("reply_within", Duration)
+        self._line = Conversation(
+            transport,
+            modbus_tcp,
+            numbered=True,
+            greeting=Greeting(self._who, quiet=self._reply_within),
+        )
         self._transaction = 0
         names = {channel: valve for valve, channel in settings.outputs.items()}
         self._names = [names.get(channel, f"output-{channel}") for channel in range(CHANNELS)]
@@ -154,12 +163,10 @@ class MoxaIologikE1213:
         await self._line.run()
 
     async def identify(self) -> DeviceIdentity:
-        name = await self._read(_READ_MODEL, 20, "model name")
-        major, minor, patch, _ = await self._read(_READ_FIRMWARE, 4, "firmware version")
-        return DeviceIdentity(
-            model=name.rstrip(b"\0 ").decode("ascii", "replace"),
-            firmware=f"{major}.{minor}.{patch}",
-        )
+        name = _name(await self._twice(_READ_MODEL, 20, "model name"))
+        self._line.knows(name)
+        major, minor, patch, _ = await self._twice(_READ_FIRMWARE, 4, "firmware version")
+        return DeviceIdentity(model=name, firmware=f"{major}.{minor}.{patch}")
 
     async def standing(self) -> Standing:
         return Standing(values={"open": await self._open()}, witness=await self._witness())
@@ -216,7 +223,7 @@ class MoxaIologikE1213:
                 why=f"the cell file names only {', '.join(sorted(self._settings.inputs))}",
                 do_next="Correct the inputs in the cell file",
             )
-        bits = await self._read(_READ_INPUTS, 1, f"input {reading.part}")
+        bits = await self._twice(_READ_INPUTS, 1, f"input {reading.part}")
         return "safe" if bits[0] >> channel & 1 else "unsafe"
 
     async def close(self) -> None:
@@ -257,11 +264,37 @@ class MoxaIologikE1213:
         return bits
 
     async def _open(self) -> str:
-        bits = (await self._read(_READ_OUTPUTS, 1, "outputs"))[0]
+        bits = (await self._twice(_READ_OUTPUTS, 1, "outputs"))[0]
         return ",".join(sorted(name for n, name in enumerate(self._names) if bits >> n & 1))
 
     async def _witness(self) -> str:
-        return str(int.from_bytes(await self._read(_READ_UPTIME, 4, "uptime")))
+        return str(int.from_bytes(await self._twice(_READ_UPTIME, 4, "uptime", self._is_later)))
+
+    def _is_later(self, earlier: bytes, later: bytes) -> bool:
+        """Whether an uptime may be the later one, of two that were asked for in a row."""
+        passed_s = int.from_bytes(later) - int.from_bytes(earlier)
+        return 0 <= passed_s <= 1 + 2 * self._reply_within.base // 1_000
+
+    async def _who(self) -> str:
+        """Return the model name: all that a block says of itself, besides its firmware."""
+        frame = self._frame(_READ_MODEL)
+        fits = _Answers(frame, bytes((_READ_MODEL[0], 20)), 20)
+        return _name((await self._line.ask(frame, within=self._reply_within, fits=fits))[9:])
+
+    async def _twice(
+        self,
+        request: bytes,
+        size: int,
+        what: str,
+        alike: Callable[[bytes, bytes], bool] | None = None,
+    ) -> bytes:
+        """Return ``size`` bytes that the block holds, twice alike."""
+        return await read_alike(
+            self._line,
+            lambda: self._read(request, size, what),
+            alike=alike,
+            what=f"{self._equipment}: read {what}",
+        )
 
     async def _read(self, request: bytes, size: int, what: str) -> bytes:
         """Return ``size`` bytes that the block holds.
@@ -311,6 +344,10 @@ class _Answers:
         if frame.startswith(self._start, 6):
             return len(frame) == self._length
         return frame.startswith(self._error, 6) and len(frame) == _ERROR_LENGTH
+
+
+def _name(register: bytes) -> str:
+    return register.rstrip(b"\0 ").decode("ascii", "replace")
 
 
 def _set_valves(equipment: EquipmentId, act: Act) -> SetValves:

@@ -1,24 +1,30 @@
 """Ask for a value: the one place where drivers repeat a request, since it only reads.
 
-A damaged answer is silence. A trigger never comes here.
+A damaged answer is silence. A trigger never comes here. No wire here can show by itself
+that a value came whole and is of now: checksums have eight bits or are missing, and only
+two instruments number their answers. So a value that decides is asked for until two
+answers in a row agree (``read_alike``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from devices.transport.conversation import NoReplyError, OvertakenError
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.errors import OutcomeUnknownError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from devices.transport.conversation import Conversation
     from orchestrator.kernel.identifiers import EquipmentId
     from orchestrator.kernel.quantities import Duration
 
 READ_ATTEMPTS_MAX: Final = 3
+ALIKE_ATTEMPTS_MAX: Final = 6
+
+T = TypeVar("T")
 
 
 async def read_frame(
@@ -27,6 +33,7 @@ async def read_frame(
     *,
     within: Duration,
     fits: Callable[[bytes], bool],
+    echo: Callable[[bytes], bool] | None = None,
     what: str,
 ) -> bytes:
     """Return the answer to a request that changes nothing.
@@ -36,6 +43,7 @@ async def read_frame(
         request: The whole frame.
         within: How long each answer may take.
         fits: Tells whether a frame is a whole answer to this request.
+        echo: Tells whether a frame is the request's echo, if the instrument sends one.
         what: What is read, of which equipment, for the message.
 
     Raises:
@@ -45,13 +53,47 @@ async def read_frame(
     why = f"no whole answer in {READ_ATTEMPTS_MAX} attempts of {within}"
     for _ in range(READ_ATTEMPTS_MAX):
         try:
-            return await line.ask(request, within=within, fits=fits)
+            return await line.ask(request, within=within, fits=fits, echo=echo)
         except (NoReplyError, OvertakenError):
             continue
         except LineClosedError:
             why = "the line is closed"
             break
     raise OutcomeUnknownError(what, why=why, do_next="Check cable and power, then resume")
+
+
+async def read_alike(
+    line: Conversation,
+    read: Callable[[], Awaitable[T]],
+    *,
+    alike: Callable[[T, T], bool] | None = None,
+    what: str,
+) -> T:
+    """Return the later of two readings in a row that agree.
+
+    Where two don't, one was damaged or of another time: the line is quarantined.
+
+    Args:
+        line: The instrument's conversation.
+        read: Asks once.
+        alike: Whether an earlier reading and a later one agree; None: they are equal.
+        what: What is read, of which equipment, for the message.
+
+    Raises:
+        OutcomeUnknownError: As ``read`` raises it, or no two in a row agree.
+    """
+    earlier = await read()
+    for _ in range(ALIKE_ATTEMPTS_MAX):
+        later = await read()
+        if earlier == later if alike is None else alike(earlier, later):
+            return later
+        line.mistrust()
+        earlier = later
+    raise OutcomeUnknownError(
+        what,
+        why=f"no two answers in a row agree, of {ALIKE_ATTEMPTS_MAX + 1}",
+        do_next="Check cable and power, then resume",
+    )
 
 
 def not_offered(equipment: EquipmentId, kind: str) -> RefusedError:

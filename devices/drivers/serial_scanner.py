@@ -9,8 +9,12 @@ not tried on hardware.
 
 A fixed scanner is triggered by the host and must stand in manual trigger mode; a hand
 scanner is triggered by a person and waited for. A label that came before the question
-doesn't count. What isn't printable ASCII (and the group separator of GS1), or is longer
-than this cell's labels, is refused as an unreadable scan and never shown as it came.
+doesn't count. A line has no checksum and a label no number, so a fixed scanner reads each
+label twice, and both must be alike; once more for each time that it was triggered and
+gave none, since that label may come late; and then the line must have been silent first.
+What a person scans is read once: it must be the label that is expected. What isn't
+printable ASCII (and the group separator of GS1), or is longer than this cell's labels, is
+refused as an unreadable scan and never shown as it came.
 
 A scanner carries out no acts, has nothing to quiet and needs no witness.
 
@@ -24,11 +28,11 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered
+from devices.drivers.reads import ALIKE_ATTEMPTS_MAX, READ_ATTEMPTS_MAX, not_offered
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.scanning import LabelRead
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, lines
+from devices.transport.conversation import QUIET_ATTEMPTS_MAX, Conversation, lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import Act, Facts, Quieten, Reading
 from orchestrator.kernel.errors import OutcomeUnknownError, RefusedError
@@ -44,6 +48,9 @@ SHEET: Final = "serial_scanner"
 
 SCAN: Final = b"\x16T\r"
 STOP_SCANNING: Final = b"\x16U\r"
+
+OWED_MAX: Final = 3
+"""Late labels that are reckoned with: a look without a label ends after as many."""
 
 
 class Settings(Frozen):
@@ -71,6 +78,8 @@ class SerialScanner:
         )
         self._read_within_s = sheet_of(SHEET).figure("read_within", Duration).to(second)
         self._asked: asyncio.Future[bytes] | None = None
+        self._owed = 0  # labels that may still come late
+        self._last_label_s = 0.0  # when one came that nobody waited for
         self._one_label_at_a_time = asyncio.Lock()
 
     @property
@@ -127,37 +136,74 @@ class SerialScanner:
         async with self._one_label_at_a_time:
             if self._line.closed:
                 raise self._gone()
-            self._asked = asyncio.get_running_loop().create_future()
             try:
-                scanned = await (self._by_trigger() if self._settings.triggered else self._asked)
+                scanned = await (self._by_trigger() if self._settings.triggered else self._next())
             except LineClosedError as closed:
                 raise self._gone() from closed
-            finally:
-                self._asked = None
         return self._readable(scanned)
 
     async def close(self) -> None:
         await self._line.close()
 
+    async def _next(self) -> bytes:
+        """Return the next label that comes."""
+        self._asked = asyncio.get_running_loop().create_future()
+        try:
+            return await self._asked
+        finally:
+            self._asked = None
+
     async def _by_trigger(self) -> bytes:
-        assert self._asked is not None, "triggered without a question"
-        for _ in range(READ_ATTEMPTS_MAX):
+        """Return the label that as many triggers in a row have read as are needed."""
+        await self._until_silent()
+        alike: list[bytes] = []
+        unseen = differed = 0
+        while unseen < READ_ATTEMPTS_MAX and differed < ALIKE_ATTEMPTS_MAX:
             await self._line.tell(SCAN)
             try:
                 async with asyncio.timeout(self._read_within_s):
-                    return await asyncio.shield(self._asked)
+                    label = await self._next()
             except TimeoutError:
                 await self._line.tell(STOP_SCANNING)
+                unseen += 1
+                self._owed = min(self._owed + 1, OWED_MAX)
+                alike.clear()
+                await self._until_silent()
+                continue
+            if alike and alike[-1] != label:
+                alike.clear()
+                differed += 1
+            alike.append(label)
+            if len(alike) >= 2 + self._owed:
+                self._owed = 0
+                return label
+        why = f"none was seen in {READ_ATTEMPTS_MAX} attempts"
+        if differed >= ALIKE_ATTEMPTS_MAX:
+            why = "no two in a row are alike"
         raise OutcomeUnknownError(
             f"{self._equipment}: read the label before it",
-            why=f"none was seen in {READ_ATTEMPTS_MAX} attempts",
+            why=why,
             do_next="Turn the label to the scanner, or scan it by hand",
         )
 
+    async def _until_silent(self) -> None:
+        """Wait, where a label may still come late, until none has come for as long as one had."""
+        loop = asyncio.get_running_loop()
+        for _ in range(QUIET_ATTEMPTS_MAX):
+            left_s = self._last_label_s + self._read_within_s - loop.time()
+            if not self._owed or left_s <= 0:
+                return
+            await asyncio.sleep(left_s)
+
     def _take_label(self, frame: bytes) -> None:
         label = frame.strip(b"\n")
-        if label and self._asked is not None and not self._asked.done():
+        if not label:
+            return
+        if self._asked is not None and not self._asked.done():
             self._asked.set_result(label)
+        elif self._settings.triggered:  # it came late, or twice
+            self._last_label_s = asyncio.get_running_loop().time()
+            self._owed = max(self._owed, 1)
 
     def _readable(self, scanned: bytes) -> str:
         try:

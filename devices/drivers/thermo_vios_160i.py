@@ -25,10 +25,14 @@ written. Where both differ, carbon dioxide is written as a preparation, since wr
 twice is writing it once, and the temperature is the trigger. A set point is written in
 the form in which the device shows its own.
 
+An answer bears its parameter's address and a checksum of eight bits, which one damaged
+answer in 256 passes and swapped bytes always: set points are read until two answers in a
+row agree. After a lost answer the line is silent, and the version is asked for first.
+
 The logger is read on from where it was, so what happened while the software was dead is
-seen afterwards. A telegram that was lost is asked for by 2402. With records each minute
-that takes two hundred telegrams a day: set the logger's cycle to an hour. Times are the
-device's own, without a zone.
+seen afterwards. Each telegram is asked for once more by 2402 and counts if both agree.
+With records each minute that takes two hundred telegrams a day: set the logger's cycle to
+an hour. Times are the device's own, without a zone.
 
 Climate is left running whatever happens: there is nothing to quiet.
 
@@ -43,7 +47,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, read_frame
 from devices.interfaces.climate import (
     ChamberCarbonDioxide,
     ChamberTemperature,
@@ -52,7 +56,13 @@ from devices.interfaces.climate import (
 )
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, NoReplyError, OvertakenError, lines
+from devices.transport.conversation import (
+    Conversation,
+    Greeting,
+    NoReplyError,
+    OvertakenError,
+    lines,
+)
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
@@ -89,6 +99,7 @@ if TYPE_CHECKING:
 
 SHEET: Final = "thermo_vios_160i"
 
+_VERSION: Final = b"0001"
 _TEMPERATURE: Final = b"2010"
 _CARBON_DIOXIDE: Final = b"2020"
 _FIRST_RECORDS: Final = b"2400"
@@ -96,6 +107,9 @@ _NEXT_RECORDS: Final = b"2401"
 _SAME_RECORDS: Final = b"2402"
 _RECORDS_A_TELEGRAM: Final = 7
 _RECORD_BYTES: Final = 16
+_RECORDS_ATTEMPTS_MAX: Final = 3 * READ_ATTEMPTS_MAX
+_DRIFT: Final = Decimal("0.5")
+"""What a measured value may change within two answers in a row: K or %."""
 
 _TELEGRAM: Final = re.compile(rb"!:([0-9a-f]{4}):([0-9a-f]{2}):(.*):([0-9a-f]{2})", re.DOTALL)
 _SHOWN: Final = re.compile(r"([+-]?)([0-9]{1,4})(?:\.([0-9]{1,3}))?")
@@ -163,12 +177,16 @@ class ThermoVios160i:
         sheet = sheet_of(SHEET)
         self._equipment = equipment
         self._checksum = _CHECKSUMS[settings.checksum]
-        self._line = Conversation(transport, lines(b"\r", longest=300))
         self._temperatures = sheet.range_of("temperature", Temperature)
         self._carbon_dioxides = sheet.range_of("carbon_dioxide", Fraction)
         self._temperature_step = sheet.figure("temperature_step", TemperatureChange)
         self._carbon_dioxide_step = sheet.figure("carbon_dioxide_step", Fraction)
         self._reply_within = sheet.figure("reply_within", Duration)
+        self._line = Conversation(
+            transport,
+            lines(b"\r", longest=300),
+            greeting=Greeting(self._who, quiet=self._reply_within),
+        )
         self._telegrams_max = int(sheet.number("logger_telegrams"))
         self._only_acts_change = {"temperature": "equal", "carbon_dioxide": "equal"}
         self._planned: tuple[bytes, str] | None = None
@@ -193,8 +211,19 @@ class ThermoVios160i:
         await self._line.run()
 
     async def identify(self) -> DeviceIdentity:
-        version = await self._read(b"0001", "version")
-        return DeviceIdentity(model=SHEET, firmware=version.decode("ascii", "replace"))
+        what = f"{self._equipment}: read the version"
+        version = await read_alike(self._line, lambda: self._read(_VERSION, "version"), what=what)
+        self._line.knows(_text(version))
+        return DeviceIdentity(model=SHEET, firmware=_text(version))
+
+    async def _who(self) -> str:
+        """Return the main board's version: all that it says of itself."""
+        answer = await self._line.ask(
+            self._telegram(b"?", _VERSION, b""),
+            within=self._reply_within,
+            fits=self._answers(_VERSION),
+        )
+        return _text(answer[10:-3])
 
     async def standing(self) -> Standing:
         temperature, carbon_dioxide = await self._loops()
@@ -286,7 +315,16 @@ class ThermoVios160i:
         return await self._loop(_TEMPERATURE), await self._loop(_CARBON_DIOXIDE)
 
     async def _loop(self, address: bytes) -> Loop:
+        """Return what a control loop shows, twice alike."""
         name = "temperature" if address == _TEMPERATURE else "carbon dioxide"
+        return await read_alike(
+            self._line,
+            lambda: self._loop_once(address, name),
+            alike=_is_alike,
+            what=f"{self._equipment}: read the {name}",
+        )
+
+    async def _loop_once(self, address: bytes, name: str) -> Loop:
         value = await self._read(address, name)
         try:
             fields = value.decode("ascii").split(";")
@@ -315,13 +353,12 @@ class ThermoVios160i:
             return
 
     async def _records(self) -> bytes:
-        """Return the next telegram of records: by 2402 if the first attempt was lost."""
+        """Return the next telegram of records, once 2402 has told it the same way."""
         address = _NEXT_RECORDS if self._log_read else _FIRST_RECORDS
         what = f"{self._equipment}: read the data logger"
-        why = f"no whole answer in {READ_ATTEMPTS_MAX} attempts of {self._reply_within}"
-        lost = False
-        for _ in range(READ_ATTEMPTS_MAX):
-            asked = _SAME_RECORDS if lost and address == _NEXT_RECORDS else address
+        why = f"no whole answer, twice alike, in {_RECORDS_ATTEMPTS_MAX} of {self._reply_within}"
+        asked, told, at_once = address, None, False
+        for _ in range(_RECORDS_ATTEMPTS_MAX):
             try:
                 answer = await self._line.ask(
                     self._telegram(b"?", asked, b""),
@@ -329,17 +366,22 @@ class ThermoVios160i:
                     fits=self._answers(asked),
                 )
             except (NoReplyError, OvertakenError):
-                lost = True
+                if asked == _NEXT_RECORDS:
+                    asked = _SAME_RECORDS
                 continue
             except LineClosedError:
                 why = "the line is closed"
                 break
             self._refuse_error(answer, what)
             records = answer[10:-3]
-            if asked == _SAME_RECORDS and records == self._last_records:
-                lost = False  # the question was lost, not its answer
-                continue
-            return records
+            if records != told:
+                if told is not None:
+                    self._line.mistrust()
+                told, at_once, asked = records, asked != _SAME_RECORDS, _SAME_RECORDS
+            elif at_once or records != self._last_records:
+                return records
+            else:  # the question for the next was lost, not its answer
+                asked, told = address, None
         raise OutcomeUnknownError(what, why=why, do_next="Check cable and power, then resume")
 
     def _take_records(self, records: bytes) -> bool:
@@ -462,6 +504,14 @@ class ThermoVios160i:
             why=f"{why} (sheet {SHEET})",
             do_next="Correct the set points in the recipe",
         )
+
+
+def _text(version: bytes) -> str:
+    return version.decode("ascii", "replace")
+
+
+def _is_alike(earlier: Loop, later: Loop) -> bool:
+    return earlier.shown == later.shown and abs(earlier.actual - later.actual) <= _DRIFT
 
 
 def _judge(asked: SetClimate, before: Standing, now: Standing) -> EffectReport:

@@ -16,15 +16,19 @@ commands. ``n`` is the pump's number, 1 to 16.
     status    <type> <mL/rev> <head> <tube> <speed> <CW|CCW> P/N <n> <count> <0|1> !
 
 With echo on (a setting of the pump) each request comes back before its answer; it then
-shows that the request arrived whole. Set commands have no acknowledgement, so speed and
-direction are read back before a dose. Settlement uses the status alone: it holds count
-and motion of one moment and can't be taken for another answer. ``TC`` is never sent,
-since the count never falls below its base while the pump has power: that is the
-power-cycle witness. While the count is 0, or within the play of a standing pump, there is
-none; so the head is turned empty before a kit is docked on it (``TurnEmptyPump``). After a
-power cycle with a kit docked there is none either until the next dose has settled: an
-interrupted dose is then for the balances to decide, else for people. A restart after which
-more was pumped by hand than ever before isn't seen by it; the balance then disagrees.
+shows that the request arrived whole, and an answer without it isn't taken. No answer has
+a checksum or a number, so each value is read until two in a row agree. After a lost
+answer the line is silent first; then the count is asked for, whose answer has another
+form than the status, and the status, which says the pump's type and number. Set commands
+have no acknowledgement, so speed and direction are read back before a dose. Settlement
+uses the status alone: it holds count and motion of one moment and can't be taken for
+another answer. ``TC`` is never sent, since the count never falls below its base while the
+pump has power: that is the power-cycle witness. While the count is 0, or within the play
+of a standing pump, there is none; so the head is turned empty before a kit is docked on
+it (``TurnEmptyPump``). After a power cycle with a kit docked there is none either until
+the next dose has settled: an interrupted dose is then for the balances to decide, else
+for people. A restart after which more was pumped by hand than ever before isn't seen by
+it; the balance then disagrees.
 
 The pump has no watchdog. Every dose is bounded by its own pulses.
 
@@ -42,11 +46,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import Field
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_frame
+from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, read_frame
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.fluid_transfer import PumpCount, PumpVolume, TurnEmptyPump
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,
@@ -141,7 +145,6 @@ class WatsonMarlow530Du:
         self._equipment = equipment
         self._settings = settings
         self._address = b"%d" % settings.pump_number
-        self._line = Conversation(transport, lines(b"\r", longest=200))
         self._flows = sheet.range_of("flow", Flow)
         self._volumes = sheet.range_of("volume", Volume)
         lowest, highest = sheet.numbers_of("speed_rpm")
@@ -152,6 +155,11 @@ class WatsonMarlow530Du:
         self._dose_count = int(sheet.number("dose_count"))
         self._gap_s = sheet.figure("command_gap", Duration).to(second)
         self._reply_within = sheet.figure("reply_within", Duration)
+        self._line = Conversation(
+            transport,
+            lines(b"\r", longest=200),
+            greeting=Greeting(self._who, quiet=self._reply_within),
+        )
         self._second_look_s = sheet.figure("second_look", Duration).to(second)
         self._only_acts_change = {"count": str(self._idle_count), "running": "equal"}
         self._next_send_s = 0.0
@@ -175,8 +183,9 @@ class WatsonMarlow530Du:
         await self._line.run()
 
     async def identify(self) -> DeviceIdentity:
-        line = await self._read(b"RS", self._is_status)
-        return DeviceIdentity(model=line.strip().split(b" ", 1)[0].decode("ascii"))
+        model = await read_alike(self._line, self._type, what=f"{self._equipment}: read its type")
+        self._line.knows(self._named(model))
+        return DeviceIdentity(model=model)
 
     async def standing(self) -> Standing:
         return self._standing(await self._status())
@@ -264,10 +273,12 @@ class WatsonMarlow530Du:
         why = f"it turns on after {READ_ATTEMPTS_MAX} stop commands"
         for _ in range(READ_ATTEMPTS_MAX):
             await self._keep_gap()
-            try:  # its echo isn't waited for: the status shows more
-                await self._line.halt(self._address + b"ST\r", within=self._reply_within, fits=None)
-            except NoReplyError:
-                continue
+            stop = self._address + b"ST\r"
+            fits = self._echo_of(stop) if self._settings.echo else None
+            try:
+                await self._line.halt(stop, within=self._reply_within, fits=fits)
+            except NoReplyError:  # the status shows whether it arrived
+                pass
             except LineClosedError:
                 why = "the line is closed"
                 break
@@ -282,7 +293,9 @@ class WatsonMarlow530Du:
     async def read(self, reading: Reading) -> str:
         if not isinstance(reading, PumpCount):
             raise not_offered(self._equipment, reading.kind)
-        return str(int(await self._read(b"RT", _is_count)))
+        what = f"{self._equipment}: read count"
+        count = await read_alike(self._line, self._count, alike=self._is_later, what=what)
+        return str(count)
 
     async def close(self) -> None:
         await self._line.close()
@@ -410,9 +423,51 @@ class WatsonMarlow530Du:
             return
 
     async def _status(self) -> Status:
+        """Return what the pump shows, twice alike."""
+
+        def alike(earlier: Status, later: Status) -> bool:
+            if earlier[:2] + earlier[3:] != later[:2] + later[3:]:
+                return False
+            if not later.running:
+                return earlier.tacho == later.tacho
+            return self._is_later(earlier.tacho, later.tacho)
+
+        what = f"{self._equipment}: read status"
+        return await read_alike(self._line, self._status_once, alike=alike, what=what)
+
+    def _is_later(self, earlier: int, later: int) -> bool:
+        """Whether a count may have become ``later`` since, at the pump's highest speed."""
+        a_second = self._settings.pulses_per_revolution * self._speed_tenths[1] // 600
+        return earlier <= later <= earlier + 2 * a_second * self._reply_within.base // 1_000
+
+    async def _status_once(self) -> Status:
         await self._read(b"RS", self._is_status)
         assert self._shown is not None, "the conversation gave a frame that doesn't fit"
         return self._shown
+
+    async def _count(self) -> int:
+        return int(await self._read(b"RT", _is_count))
+
+    async def _type(self) -> str:
+        line = await self._read(b"RS", self._is_status)
+        return line.strip().split(b" ", 1)[0].decode("ascii")
+
+    def _named(self, model: str) -> str:
+        return f"{model} {self._settings.pump_number}"
+
+    async def _who(self) -> str:
+        """Ask for count and status, which have different forms, and return type and number."""
+        line = b""
+        for command, fits in ((b"RT", _is_count), (b"RS", self._is_status)):
+            await self._keep_gap()
+            request = self._address + command + b"\r"
+            try:
+                line = await self._line.ask(
+                    request, within=self._reply_within, fits=fits, echo=self._echo(request)
+                )
+            finally:
+                self._note_sent()
+        return self._named(line.strip().split(b" ", 1)[0].decode("ascii"))
 
     def _is_status(self, frame: bytes) -> bool:
         """Tell whether a frame is this pump's status, and keep what it says."""
@@ -421,12 +476,14 @@ class WatsonMarlow530Du:
 
     async def _read(self, command: bytes, fits: Callable[[bytes], bool]) -> bytes:
         await self._keep_gap()
+        request = self._address + command + b"\r"
         try:
             return await read_frame(
                 self._line,
-                self._address + command + b"\r",
+                request,
                 within=self._reply_within,
                 fits=fits,
+                echo=self._echo(request),
                 what=f"{self._equipment}: read {'count' if command == b'RT' else 'status'}",
             )
         finally:
@@ -447,6 +504,9 @@ class WatsonMarlow530Du:
         else:
             await self._line.tell(request, trigger=trigger)
         self._note_sent()
+
+    def _echo(self, request: bytes) -> Callable[[bytes], bool] | None:
+        return self._echo_of(request) if self._settings.echo else None
 
     def _echo_of(self, request: bytes) -> Callable[[bytes], bool]:
         return lambda frame: frame.strip() == request[:-1]

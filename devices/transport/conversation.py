@@ -6,13 +6,16 @@ again: that a read may be repeated is the driver's knowledge.
 
 After a question without an answer the line is *quarantined*: the next question waits
 until nothing has come for as long as the lost answer had, and what comes meanwhile is
-thrown away, so that a late answer isn't taken for the next one's.
+thrown away, so that a late answer isn't taken for the next one's. Then the instrument is
+asked who it is, before anything else: its answer shows that question and answer are in
+step again, and that nobody has put another instrument on the line. A frame that nobody
+asked for puts the line into quarantine too: an answer came twice, or one behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +27,7 @@ from orchestrator.kernel.quantities import Duration
 
 FRAME_BYTES_MAX = 4_096
 QUIET_ATTEMPTS_MAX = 20
+GREETINGS_MAX = 3
 UNASKED_MAX = 1_000
 
 
@@ -41,6 +45,12 @@ class OvertakenError(OutcomeUnknownError):
     """A halt overtook the exchange. How far its command got must be asked."""
 
     code = "uncertain.overtaken"
+
+
+class StrangerError(OutcomeUnknownError):
+    """After a lost answer another instrument says who it is. Its word isn't taken."""
+
+    code = "uncertain.stranger"
 
 
 # --------------------------------------------------------------------------------------
@@ -145,10 +155,26 @@ class Counts:
     unheard: int = 0  # unasked frames that nobody took in time
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """How an instrument is recognised after a lost answer.
+
+    ``who`` asks on the same conversation, by questions that change nothing, and returns
+    what the instrument says it is; the same text as long as it is the same instrument.
+    Best is a question whose answer has a form of its own: where the lost answer could be
+    taken for it, the line has to stay silent behind it for as long again.
+    """
+
+    who: Callable[[], Awaitable[str]]
+    quiet: Duration
+    """How long the line must be silent after a frame that nobody asked for."""
+
+
 @dataclass(slots=True, eq=False)
 class _Question:
     fits: Callable[[bytes], bool]
     answer: asyncio.Future[bytes]
+    echo: Callable[[bytes], bool] | None = None  # what must come first
     overtaken: list[Callable[[bytes], bool]] = field(default_factory=list)  # answered first
 
 
@@ -163,6 +189,7 @@ class Conversation:
         is_unasked: Callable[[bytes], bool] = no_frame,
         on_unasked: Callable[[bytes], None] | None = None,
         numbered: bool = False,
+        greeting: Greeting | None = None,
     ) -> None:
         """Talk on ``line``, which nobody else reads.
 
@@ -173,13 +200,20 @@ class Conversation:
                 a scan, an alarm, a stream of weights. Asked before any question is.
             on_unasked: Takes them; if nobody is given, ``unasked`` waits for them.
             numbered: Each answer bears its question's number, which ``fits`` looks at. A
-                late one can't be mistaken then, and the line needs no quarantine.
+                late one can't be mistaken then, and the line needs not be silent first.
+            greeting: How the instrument is recognised after a lost answer, before anything
+                else is asked. None: it says nothing of itself.
         """
         self._line = line
         self._framer = framer
         self._is_unasked = is_unasked
         self._on_unasked = on_unasked
         self._numbered = numbered
+        self._greeting = greeting
+        self._who = ""  # what it said it is; empty: it wasn't asked yet
+        self._must_greet = False
+        self._greets: asyncio.Task[object] | None = None  # who asks it, past all others
+        self._in_step = False  # an answer came that can't have been the lost one
         self._buffer = bytearray()
         self._unasked: asyncio.Queue[bytes | None] = asyncio.Queue(UNASKED_MAX)
         self._turn = asyncio.Lock()
@@ -212,6 +246,27 @@ class Conversation:
         """Return whether a late answer may still come."""
         return self._quiet_s > 0
 
+    def knows(self, who: str) -> None:
+        """Note who the instrument said it is, when somebody asked for that alone."""
+        self._who = who
+
+    def mistrust(self) -> None:
+        """Put the line into quarantine: two answers that should agree don't."""
+        self._disturb()
+
+    async def drain(self, quiet: Duration) -> None:
+        """Drop what comes, until nothing has come for so long: behind a halt without answer.
+
+        It takes the place of the silence that an overtaken exchange would ask for. The
+        instrument still has to say who it is before anything else is asked.
+        """
+        async with self._turn:
+            await self._no_halt.wait()
+            if not self._numbered:
+                self._quiet_s = quiet.base / 1_000
+                self._last_frame_s = asyncio.get_running_loop().time()
+            await self._until_silent()
+
     async def run(self) -> None:
         """Read the line until it is closed. Start it once, in the driver's task group."""
         over = self._over = asyncio.get_running_loop().create_future()
@@ -240,6 +295,7 @@ class Conversation:
         *,
         within: Duration,
         fits: Callable[[bytes], bool] = any_frame,
+        echo: Callable[[bytes], bool] | None = None,
         trigger: CommandId | None = None,
     ) -> bytes:
         """Send ``request`` and return its answer.
@@ -250,6 +306,7 @@ class Conversation:
             request: The whole frame, as it goes out.
             within: How long the answer may take, from when the request was sent.
             fits: Tells whether a frame is the answer. Others are counted and dropped.
+            echo: Tells whether a frame is the request's echo, without which no answer counts.
             trigger: The attempt whose trigger this is. It is written once.
 
         Raises:
@@ -257,17 +314,31 @@ class Conversation:
             NoReplyError: No answer came in time, or the line closed meanwhile. A trigger
                 may have taken effect in whole, in part or not at all.
             OvertakenError: A halt overtook it. The same is unknown.
+            StrangerError: After a lost answer another instrument answers. This wasn't sent.
             TriggerRepeatedError: The trigger was written before. Nothing was sent.
         """
+        if self._greets is not None and asyncio.current_task() is self._greets:
+            await self._until_silent()
+            return await self._put(request, within, fits, echo, trigger)
         async with self._turn:
-            if self._halts or self.is_quarantined:
-                await self._wait_until_clear()
-            question = self._question(fits)
-            self._asked = question
-            try:
-                return await self._exchange(question, request, within, trigger)
-            finally:
-                self._asked = None
+            await self._until_clear()
+            return await self._put(request, within, fits, echo, trigger)
+
+    async def _put(
+        self,
+        request: bytes,
+        within: Duration,
+        fits: Callable[[bytes], bool],
+        echo: Callable[[bytes], bool] | None,
+        trigger: CommandId | None,
+    ) -> bytes:
+        question = self._question(fits)
+        question.echo = echo
+        self._asked = question
+        try:
+            return await self._exchange(question, request, within, trigger)
+        finally:
+            self._asked = None
 
     async def tell(self, request: bytes, *, trigger: CommandId | None = None) -> None:
         """Send ``request``, which has no answer.
@@ -275,10 +346,11 @@ class Conversation:
         Raises:
             LineClosedError: The line was closed before. Nothing was sent.
             NoReplyError: The line closed while sending. Part of it may have arrived.
+            StrangerError: After a lost answer another instrument answers. This wasn't sent.
             TriggerRepeatedError: The trigger was written before. Nothing was sent.
         """
         async with self._turn:
-            await self._wait_until_clear()
+            await self._until_clear()
             await self._send(request, trigger)
 
     async def halt(
@@ -395,6 +467,7 @@ class Conversation:
             raise
 
     def _quarantine(self, question: _Question, within: Duration) -> None:
+        self._must_greet = self._greeting is not None
         if self._numbered:
             return
         # The answer to an earlier halt is as good as the answer to this one: none is owed.
@@ -403,10 +476,64 @@ class Conversation:
         self._quiet_s = max(self._quiet_s, self._patience_s)
         self._last_frame_s = asyncio.get_running_loop().time()
 
-    async def _wait_until_clear(self) -> None:
-        """Wait while a halt is in flight, and until a quarantined line is silent."""
+    def _disturb(self) -> None:
+        """Put a line into quarantine on which something came that nobody had asked for."""
+        if self._greeting is None or self._numbered:
+            return
+        self._must_greet = True
+        self._quiet_s = max(self._quiet_s, self._greeting.quiet.base / 1_000)
+        self._last_frame_s = asyncio.get_running_loop().time()
+
+    async def _until_clear(self) -> None:
+        """Wait while a halt is in flight; where an answer was lost, be silent and greet."""
+        if self._halts:
+            await self._no_halt.wait()
+        if self._buffer:
+            self._disturb()
+        if not (self.is_quarantined or self._must_greet):
+            return
+        for _ in range(GREETINGS_MAX):
+            await self._until_silent()
+            if self.closed or self._greeting is None or not self._must_greet:
+                return
+            try:
+                await self._recognise(self._greeting)
+            except NoReplyError:
+                continue
+            await self._no_halt.wait()
+            if not (self.is_quarantined or self._must_greet):
+                return
+        raise _silence(self.name, "after a lost answer it doesn't say who it is")
+
+    async def _recognise(self, greeting: Greeting) -> None:
+        """Ask the instrument who it is; it may be asked on if it is the one it was."""
+        owed, patience_s = self._owed, self._patience_s
+        self._in_step = self._numbered or owed is None
+        self._greets = asyncio.current_task()
+        try:
+            who = await greeting.who()
+        finally:
+            self._greets = None
+        if not self._in_step:  # the lost answer may have been taken for this one
+            strays = self.counts.strays
+            await asyncio.sleep(patience_s)
+            if self.counts.strays != strays:
+                self._disturb()
+        if self.is_quarantined:
+            return
+        self._must_greet = False
+        self._owed = None
+        known, self._who = self._who, who
+        if known and known != who:
+            raise StrangerError(
+                f"{self.name}: go on after a lost answer",
+                why=f"{who!r} answers; it was {known!r}",
+                do_next="Check which instrument is on which line",
+            )
+
+    async def _until_silent(self) -> None:
+        """Wait until a quarantined line is silent, and drop what came."""
         loop = asyncio.get_running_loop()
-        await self._no_halt.wait()
         for _ in range(QUIET_ATTEMPTS_MAX):
             if not self.is_quarantined or self.closed:
                 return
@@ -463,14 +590,16 @@ class Conversation:
                 halting.answer.set_result(frame)
                 return
         asked = self._asked
-        if (
-            asked is not None
-            and not asked.answer.done()
-            and not self.is_quarantined
-            and asked.fits(frame)
-        ):
-            asked.answer.set_result(frame)
-            return
+        if asked is not None and not asked.answer.done():
+            if asked.echo is not None:
+                if asked.echo(frame):
+                    asked.echo = None
+                    return
+            elif asked.fits(frame):
+                if self._owed is None or not self._owed(frame):
+                    self._in_step = True
+                asked.answer.set_result(frame)
+                return
         self._stray(frame)
 
     def _stray(self, frame: bytes) -> None:
@@ -478,6 +607,8 @@ class Conversation:
         if self.is_quarantined:
             self.counts.late += 1
             self._last_frame_s = asyncio.get_running_loop().time()
+        elif self._greeting is not None:
+            self._disturb()
         elif self._owed is not None and self._owed(frame):
             # The answer that was lost has come after all, behind a question that has been
             # asked since: that one's answer may have been this one's.
@@ -511,10 +642,13 @@ async def conversing(
     *,
     is_unasked: Callable[[bytes], bool] = no_frame,
     on_unasked: Callable[[bytes], None] | None = None,
+    greeting: Greeting | None = None,
 ) -> AsyncGenerator[Conversation]:
     """Hold a conversation on ``line`` inside, and close the line at the end."""
     async with asyncio.TaskGroup() as group:
-        conversation = Conversation(line, framer, is_unasked=is_unasked, on_unasked=on_unasked)
+        conversation = Conversation(
+            line, framer, is_unasked=is_unasked, on_unasked=on_unasked, greeting=greeting
+        )
         group.create_task(conversation.run(), name=f"reader of {line.name}")
         try:
             yield conversation

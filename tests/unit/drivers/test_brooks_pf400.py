@@ -222,7 +222,7 @@ def test_an_arm_after_power_up_is_powered_homed_unattached_and_attached() -> Non
             await arm.prepare(PICK)
         assert "locXyz" not in paper.names
         names = [request for request in paper.written if request.split()[0] in (b"hp", b"attach")]
-        assert names == [b"hp 1 20\n", b"attach\n", b"attach 1\n"]
+        assert names == [b"hp 1 20\n", b"attach\n", b"attach\n", b"attach 1\n"]
         assert paper.names.index("HomeAll_IfNoPlate") < paper.written.index(b"attach 1\n")
         assert (await arm.standing()).witness == "homed"
         await arm.prepare(PICK)
@@ -456,7 +456,7 @@ def test_a_halt_overtakes_a_motion_and_what_it_answers_is_dropped() -> None:
     with_arm(paper, story)
 
 
-def test_silence_is_unknown_and_a_strange_answer_a_fault() -> None:
+def test_silence_and_an_answer_of_another_form_are_unknown() -> None:
     paper = PaperArm()
     paper.mute = {"wherej"}
 
@@ -465,9 +465,10 @@ def test_silence_is_unknown_and_a_strange_answer_a_fault() -> None:
             await arm.standing()
         assert paper.names.count("wherej") == 3
         paper.mute = set()
-        paper.errors = {"wherej": "0 1.0 two"}
-        with pytest.raises(DeviceFaultError, match="answers"):
-            await arm.standing()
+        for strange in ("0 1.0 two", "0 -1", "0 TCP Command Server 3.0D4"):
+            paper.errors = {"wherej": strange}
+            with pytest.raises(OutcomeUnknownError):
+                await arm.standing()
 
     with_arm(paper, story)
 

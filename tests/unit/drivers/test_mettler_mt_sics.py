@@ -89,7 +89,7 @@ def test_an_unstable_weight_is_asked_again() -> None:
 
     async def story(balance: MettlerMtSics) -> None:
         assert await balance.read(WEIGHT) == "812.41 g"
-        assert paper.written == [b"S\r\n"] * 3
+        assert paper.written == [b"S\r\n"] * 4
 
     with_balance(paper, story)
 
@@ -101,7 +101,7 @@ def test_no_stable_weight_is_unknown_after_three_attempts(answers: str) -> None:
     async def story(balance: MettlerMtSics) -> None:
         with pytest.raises(OutcomeUnknownError):
             await balance.read(WEIGHT)
-        assert paper.written == [b"S\r\n"] * 3
+        assert paper.written.count(b"S\r\n") == 3
 
     with_balance(paper, story)
 
@@ -128,7 +128,7 @@ def test_a_lost_answer_is_asked_again() -> None:
 
 
 def test_a_tare_is_one_trigger_and_is_settled_by_the_memory() -> None:
-    paper = PaperBalance(TA=["TA A      0.00 g", "TA A    812.41 g"])
+    paper = PaperBalance(TA=["TA A      0.00 g", "TA A      0.00 g", "TA A    812.41 g"])
 
     async def story(balance: MettlerMtSics) -> None:
         before = await balance.standing()

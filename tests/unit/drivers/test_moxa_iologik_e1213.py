@@ -126,9 +126,9 @@ def test_an_act_writes_all_outputs_in_one_message_and_reads_them_back() -> None:
         assert settled.report.effect.done == "1"
         assert settled.standing.values == {"open": "p1,vessel"}
         assert paper.triggers == [
-            bytes.fromhex("0003 0000 0008 01 0F 0000 0008 01 41".replace(" ", ""))
+            bytes.fromhex("0005 0000 0008 01 0F 0000 0008 01 41".replace(" ", ""))
         ]
-        assert paper.messages().count(bytes.fromhex("0100000008")) == 2
+        assert paper.messages().count(bytes.fromhex("0100000008")) == 4
         assert await block.read(ValvesOpen(unit="transfer station")) == "p1,vessel"
 
     with_block(paper, story)
@@ -211,7 +211,9 @@ def test_a_damaged_or_strange_answer_is_silence(spoil: Callable[[bytes], bytes])
         paper.spoil = spoil
         with pytest.raises(OutcomeUnknownError):
             await block.read(ValvesOpen(unit="transfer station"))
-        assert len(paper.written) == 3
+        assert paper.messages().count(bytes.fromhex("0100000008")) == 1
+        assert paper.messages()[1:], "and who it is was asked before anything else"
+        assert set(paper.messages()[1:]) == {bytes.fromhex("041388000a")}
 
     with_block(paper, story)
 
