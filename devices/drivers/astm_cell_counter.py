@@ -28,6 +28,11 @@ or, where that is missing, its message's number (H-3). A higher number than befo
 attempt is the attempt's. An answer without a result may mean that the counter still
 measures, so it is asked again after the longest time that a count takes.
 
+The checksum is a sum: one damaged frame in 256 passes it, and one with two signs swapped
+always. So a result counts once a query has told it again, all alike. After a lost
+acknowledgement the message is given up, and the counter, which says nothing of itself, has
+to take the next bid first.
+
 A count can't be stopped over this interface, and there is no power-cycle witness: results
 are asked for by sample.
 
@@ -43,7 +48,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered
+from devices.drivers.reads import ALIKE_ATTEMPTS_MAX, READ_ATTEMPTS_MAX, not_offered
 from devices.interfaces.cell_count import CountCells, CounterReady
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
@@ -333,7 +338,7 @@ class AstmCellCounter:
                 await self._query(asked, patient=True)
                 result = self._newer(asked, before)
             if result is not None:
-                return self._settled(asked, result)
+                return self._settled(asked, await self._told_again(asked, before, result))
             if refused is not None:
                 raise self._unusable(asked, refused.comment or "the count can't be done")
 
@@ -345,11 +350,7 @@ class AstmCellCounter:
         while True:
             messages = self._messages
             if await self._query(asked, patient=True) is None:
-                raise OutcomeUnknownError(
-                    f"{self._equipment}: ask for results of {asked.sample}",
-                    why=f"no message came within {self._frame_within_s:g} s",
-                    do_next="Check cable and counter, then resume",
-                )
+                raise self._no_message(asked)
             result = self._newer(asked, before)
             order = self._order_since(asked, messages)
             if result is None and (not asked_once or (order and order.status in _PENDING)):
@@ -358,7 +359,7 @@ class AstmCellCounter:
                 if result is None:
                     continue
             if result is not None:
-                return self._settled(asked, result)
+                return self._settled(asked, await self._told_again(asked, before, result))
             report: EffectReport = NothingDone(
                 why=f"the counter has no newer result of {asked.sample}"
             )
@@ -389,6 +390,46 @@ class AstmCellCounter:
             if result.sample == asked.sample and int(result.number) > known
         ]
         return min(newer, key=lambda result: int(result.number), default=None)
+
+    async def _told_again(self, asked: CountCells, before: Standing, result: Result) -> Result:
+        """Return the attempt's result once two messages in a row tell it alike.
+
+        Raises:
+            OutcomeUnknownError: It doesn't answer, no two answers are alike, or it has no
+                such result when it is asked again.
+        """
+        why = "no two of its messages in a row are alike"
+        earlier: Result | None = result
+        for _ in range(ALIKE_ATTEMPTS_MAX):
+            self._forget(asked)
+            if await self._query(asked, patient=True) is None:
+                raise self._no_message(asked)
+            later = self._newer(asked, before)
+            if later is None and earlier is None:
+                why = "it told a result, and has none when it is asked again"
+                break
+            if later is not None and earlier is not None and _is_alike(earlier, later):
+                return later
+            earlier = later
+        raise OutcomeUnknownError(
+            f"{self._equipment}: ask for results of {asked.sample}",
+            why=why,
+            do_next="Look at the counter and at the line, then resume",
+        )
+
+    def _forget(self, asked: CountCells) -> None:
+        """Forget what was told of a sample, so that the next message alone says it."""
+        for key in [key for key in self._results if key[0] == asked.sample]:
+            del self._results[key]
+        known = (int(one.number) for one in self._results.values())
+        self._newest = str(max(known, default=0) or "")
+
+    def _no_message(self, asked: CountCells) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"{self._equipment}: ask for results of {asked.sample}",
+            why=f"no message came within {self._frame_within_s:g} s",
+            do_next="Check cable and counter, then resume",
+        )
 
     def _order_since(self, asked: CountCells, messages: int) -> Result | None:
         """Return what was last said of the sample's order, if that came after so many."""
@@ -689,6 +730,10 @@ class AstmCellCounter:
             why="the line is closed",
             do_next="Check cable and power, then resume",
         )
+
+
+def _is_alike(earlier: Result, later: Result) -> bool:
+    return (earlier.number, earlier.values) == (later.number, later.values)
 
 
 def _field(fields: list[str], index: int) -> str:

@@ -76,7 +76,7 @@ def control_or_frame(buffer: bytearray) -> bytes | None:
 
 
 class PaperCounter(Paper):
-    """Takes messages, and answers a query with the next of its messages."""
+    """Takes messages, and answers a query with the next of its messages, or what it pushed."""
 
     def __init__(self, *answers: list[str]) -> None:
         super().__init__(self.reply, split=control_or_frame)
@@ -126,6 +126,8 @@ class PaperCounter(Paper):
 
     def push(self, message: list[str]) -> None:
         assert self.line is not None
+        if self.answers == [NONE]:
+            self.answers = [message]
         asyncio.ensure_future(self.line.send(self.session(message)))  # noqa: RUF006
 
     @property
@@ -222,7 +224,7 @@ def test_a_result_that_doesnt_come_is_asked_for() -> None:
         await counter.trigger(COUNT, FIRST)
         settled = await counter.settle(COUNT, FIRST, before)
         assert isinstance(settled.report, AllDone)
-        assert (paper.orders, paper.queries) == (1, 3)
+        assert (paper.orders, paper.queries) == (1, 4)
 
     with_counter(paper, story)
 
