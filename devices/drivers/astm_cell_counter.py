@@ -329,14 +329,12 @@ class AstmCellCounter:
                 of the sample may be spent.
             OutcomeUnknownError: The line closed. The counter goes on by itself.
         """
-        del command
         asked = self._mine(act)
         while True:
             result = await self._result_after(asked, before, self._query_after_s)
             refused = self._refused(asked)
             if result is None and refused is None:
-                await self._query(asked, patient=True)
-                result = self._newer(asked, before)
+                return await self.effect_of(act, command, before)
             if result is not None:
                 return self._settled(asked, await self._told_again(asked, before, result))
             if refused is not None:

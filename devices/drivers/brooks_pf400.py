@@ -110,7 +110,7 @@ _UNHOMED: Final = "not homed"
 """The witness of an arm that isn't homed: an attempt from there only makes it ready."""
 
 _MODE: Final = b"mode 0"
-_REPLY: Final = re.compile(rb"(-[0-9]{1,5}|0)(?: (.*))?")
+_REPLY: Final = re.compile(rb"(0)(?: (.*))?|(-[0-9]{1,5}) (.*[A-Za-z].*)")
 _NOTHING: Final = re.compile(rb"")
 _FOUND: Final = re.compile(rb"(?:-1|0)?")
 _NUMBERS: Final = re.compile(rb"-?[0-9]+(?:[ ,]+-?[0-9]+)*")
@@ -658,7 +658,7 @@ def _shaped(shape: re.Pattern[bytes]) -> Callable[[bytes], bool]:
         found = _REPLY.fullmatch(frame.strip())
         if found is None:
             return False
-        return int(found[1]) != 0 or shape.fullmatch((found[2] or b"").strip()) is not None
+        return found[1] is None or shape.fullmatch((found[2] or b"").strip()) is not None
 
     return fits
 
@@ -670,7 +670,7 @@ def _text(version: bytes) -> str:
 def _parts(reply: bytes) -> tuple[int, bytes]:
     found = _REPLY.fullmatch(reply.strip())
     assert found is not None, "the conversation gave a frame that doesn't fit"
-    return int(found[1]), found[2] or b""
+    return (0, found[2] or b"") if found[1] else (int(found[3]), found[4])
 
 
 def _standing(posture: Posture) -> Standing:

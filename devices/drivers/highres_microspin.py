@@ -197,13 +197,11 @@ class HighresMicrospin:
                 end.exception()  # seen, whether or not somebody waits for it
 
     async def identify(self) -> DeviceIdentity:
-        _, told = await self._twice(b"version", within=self._reply_within)
+        _, told = await self._twice(b"version", within=self._reply_within, shape=_is_version)
         fields = _fields(told)
-        self._line.knows(fields.get("Serial Number", ""))
+        self._line.knows(fields["Serial Number"])
         return DeviceIdentity(
-            model=fields.get("Product Name", SHEET),
-            serial=fields.get("Serial Number", ""),
-            firmware=fields.get("Version", ""),
+            model=fields["Product Name"], serial=fields["Serial Number"], firmware=fields["Version"]
         )
 
     async def standing(self) -> Standing:
@@ -347,9 +345,12 @@ class HighresMicrospin:
         """Ask for a command by its id. ``surely``: nobody else can have had that id."""
         request = self._request(asked)
         for _ in range(READ_ATTEMPTS_MAX):
-            asked_id = await self._acknowledged(b"commandstat %d" % number)
             try:
-                end = await self._ended(asked_id, self._reply_within)
+                end = await read_alike(
+                    self._line,
+                    lambda: self._told_of(number),
+                    what=f"{self._equipment}: ask what became of command {number}",
+                )
             except TimeoutError:
                 return CannotTell(why=f"it doesn't say what became of command {number}")
             told_end = self._ends.get(number)
@@ -368,6 +369,11 @@ class HighresMicrospin:
                 return CannotTell(why=f"of command {number} it says: {said}")
             await asyncio.sleep(_LOOK_AGAIN_S)
         return CannotTell(why=f"command {number} runs on, though the rotor stands")
+
+    async def _told_of(self, number: int) -> Ended:
+        """Return what it says of a command, asked once."""
+        asked_id = await self._acknowledged(b"commandstat %d" % number)
+        return await self._ended(asked_id, self._reply_within)
 
     async def _homed(self) -> tuple[int, bool]:
         number, told = await self._twice(
@@ -392,7 +398,8 @@ class HighresMicrospin:
             self._note(number, b"version")
             with contextlib.suppress(TimeoutError):
                 end = await self._ended(number, self._reply_within)
-                return _fields(end.data).get("Serial Number", "")
+                if _is_version(end.data):
+                    return _fields(end.data)["Serial Number"]
         raise NoReplyError(
             f"{self._equipment}: ask who it is after a lost answer",
             why="it doesn't say so whole",
@@ -587,6 +594,10 @@ def _is_no_acknowledgement(frame: bytes) -> bool:
 
 def _is_homed(data: tuple[bytes, ...]) -> bool:
     return data[-1:] == (b"homed",)
+
+
+def _is_version(data: tuple[bytes, ...]) -> bool:
+    return {"Product Name", "Serial Number", "Version"} <= set(_fields(data))
 
 
 def _is_status(data: tuple[bytes, ...]) -> bool:

@@ -65,8 +65,6 @@ from orchestrator.kernel.frozen import Frozen
 from orchestrator.kernel.quantities import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from devices.transport.transport import Transport
     from orchestrator.kernel.identifiers import CommandId, EquipmentId
 
@@ -268,12 +266,7 @@ class MoxaIologikE1213:
         return ",".join(sorted(name for n, name in enumerate(self._names) if bits >> n & 1))
 
     async def _witness(self) -> str:
-        return str(int.from_bytes(await self._twice(_READ_UPTIME, 4, "uptime", self._is_later)))
-
-    def _is_later(self, earlier: bytes, later: bytes) -> bool:
-        """Whether an uptime may be the later one, of two that were asked for in a row."""
-        passed_s = int.from_bytes(later) - int.from_bytes(earlier)
-        return 0 <= passed_s <= 1 + 2 * self._reply_within.base // 1_000
+        return str(int.from_bytes(await self._twice(_READ_UPTIME, 4, "uptime")))
 
     async def _who(self) -> str:
         """Return the model name: all that a block says of itself, besides its firmware."""
@@ -281,18 +274,11 @@ class MoxaIologikE1213:
         fits = _Answers(frame, bytes((_READ_MODEL[0], 20)), 20)
         return _name((await self._line.ask(frame, within=self._reply_within, fits=fits))[9:])
 
-    async def _twice(
-        self,
-        request: bytes,
-        size: int,
-        what: str,
-        alike: Callable[[bytes, bytes], bool] | None = None,
-    ) -> bytes:
+    async def _twice(self, request: bytes, size: int, what: str) -> bytes:
         """Return ``size`` bytes that the block holds, twice alike."""
         return await read_alike(
             self._line,
             lambda: self._read(request, size, what),
-            alike=alike,
             what=f"{self._equipment}: read {what}",
         )
 

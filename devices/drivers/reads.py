@@ -69,9 +69,11 @@ async def read_alike(
     alike: Callable[[T, T], bool] | None = None,
     what: str,
 ) -> T:
-    """Return the later of two readings in a row that agree.
+    """Return the last of two readings in a row that agree, of more where there is trouble.
 
-    Where two don't, one was damaged or of another time: the line is quarantined.
+    Where two don't agree, one was damaged or of another time: the line is quarantined. For
+    each answer that was lost or came unwanted lately, one reading more has to agree: so
+    many late ones may still be under way.
 
     Args:
         line: The instrument's conversation.
@@ -83,15 +85,20 @@ async def read_alike(
         OutcomeUnknownError: As ``read`` raises it, or no two in a row agree.
     """
     earlier = await read()
-    for _ in range(ALIKE_ATTEMPTS_MAX):
+    agree, differed = 1, 0
+    while differed < ALIKE_ATTEMPTS_MAX:
         later = await read()
         if earlier == later if alike is None else alike(earlier, later):
-            return later
-        line.mistrust()
+            agree += 1
+            if agree >= 2 + line.troubles():
+                return later
+        else:
+            line.mistrust()
+            agree, differed = 1, differed + 1
         earlier = later
     raise OutcomeUnknownError(
         what,
-        why=f"no two answers in a row agree, of {ALIKE_ATTEMPTS_MAX + 1}",
+        why=f"{ALIKE_ATTEMPTS_MAX} times two answers in a row didn't agree",
         do_next="Check cable and power, then resume",
     )
 

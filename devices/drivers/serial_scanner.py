@@ -10,7 +10,7 @@ not tried on hardware.
 A fixed scanner is triggered by the host and must stand in manual trigger mode; a hand
 scanner is triggered by a person and waited for. A label that came before the question
 doesn't count. A line has no checksum and a label no number, so a fixed scanner reads each
-label twice, and both must be alike; once more for each time that it was triggered and
+label three times, and all must be alike; once more for each time that it was triggered and
 gave none, since that label may come late; and then the line must have been silent first.
 What a person scans is read once: it must be the label that is expected. What isn't
 printable ASCII (and the group separator of GS1), or is longer than this cell's labels, is
@@ -49,8 +49,11 @@ SHEET: Final = "serial_scanner"
 SCAN: Final = b"\x16T\r"
 STOP_SCANNING: Final = b"\x16U\r"
 
-OWED_MAX: Final = 3
-"""Late labels that are reckoned with: a look without a label ends after as many."""
+LOOKS: Final = 3
+"""A label is short: two looks may lose the same sign of it by chance."""
+
+LATE_MAX: Final = 6
+"""Late labels that are reckoned with, at most: each costs a look more."""
 
 
 class Settings(Frozen):
@@ -76,10 +79,12 @@ class SerialScanner:
         self._line = Conversation(
             transport, lines(b"\r"), is_unasked=bool, on_unasked=self._take_label
         )
-        self._read_within_s = sheet_of(SHEET).figure("read_within", Duration).to(second)
+        sheet = sheet_of(SHEET)
+        self._read_within_s = sheet.figure("read_within", Duration).to(second)
+        self._late_within_s = sheet.figure("late_within", Duration).to(second)
         self._asked: asyncio.Future[bytes] | None = None
-        self._owed = 0  # labels that may still come late
-        self._last_label_s = 0.0  # when one came that nobody waited for
+        self._gave: list[tuple[float, bytes]] = []  # what triggers gave lately; b"": nothing
+        self._last_label_s = -self._read_within_s  # when one came that nobody waited for
         self._one_label_at_a_time = asyncio.Lock()
 
     @property
@@ -154,29 +159,39 @@ class SerialScanner:
             self._asked = None
 
     async def _by_trigger(self) -> bytes:
-        """Return the label that as many triggers in a row have read as are needed."""
+        """Return the label that as many triggers in a row have read as are needed.
+
+        One more for each that gave none, and for each that gave this label to an earlier
+        question: their labels may come late, or once more.
+        """
         await self._until_silent()
         alike: list[bytes] = []
+        gave: list[tuple[float, bytes]] = []
         unseen = differed = 0
-        while unseen < READ_ATTEMPTS_MAX and differed < ALIKE_ATTEMPTS_MAX:
-            await self._line.tell(SCAN)
-            try:
-                async with asyncio.timeout(self._read_within_s):
-                    label = await self._next()
-            except TimeoutError:
-                await self._line.tell(STOP_SCANNING)
-                unseen += 1
-                self._owed = min(self._owed + 1, OWED_MAX)
-                alike.clear()
-                await self._until_silent()
-                continue
-            if alike and alike[-1] != label:
-                alike.clear()
-                differed += 1
-            alike.append(label)
-            if len(alike) >= 2 + self._owed:
-                self._owed = 0
-                return label
+        try:
+            while unseen < READ_ATTEMPTS_MAX and differed < ALIKE_ATTEMPTS_MAX:
+                await self._line.tell(SCAN)
+                try:
+                    async with asyncio.timeout(self._read_within_s):
+                        label = await self._next()
+                except TimeoutError:
+                    await self._line.tell(STOP_SCANNING)
+                    unseen += 1
+                    gave.append((asyncio.get_running_loop().time(), b""))
+                    alike.clear()
+                    await self._until_silent()
+                    continue
+                gave.append((asyncio.get_running_loop().time(), label))
+                if alike and alike[-1] != label:
+                    alike.clear()
+                    differed += 1
+                alike.append(label)
+                late = sum(one in (b"", label) for _, one in self._gave)
+                late += sum(one == b"" for _, one in gave)
+                if len(alike) >= LOOKS + min(late, LATE_MAX):
+                    return label
+        finally:
+            self._gave += gave
         why = f"none was seen in {READ_ATTEMPTS_MAX} attempts"
         if differed >= ALIKE_ATTEMPTS_MAX:
             why = "no two in a row are alike"
@@ -191,9 +206,10 @@ class SerialScanner:
         loop = asyncio.get_running_loop()
         for _ in range(QUIET_ATTEMPTS_MAX):
             left_s = self._last_label_s + self._read_within_s - loop.time()
-            if not self._owed or left_s <= 0:
-                return
+            if left_s <= 0:
+                break
             await asyncio.sleep(left_s)
+        self._gave = [one for one in self._gave if one[0] + self._late_within_s > loop.time()]
 
     def _take_label(self, frame: bytes) -> None:
         label = frame.strip(b"\n")
@@ -203,7 +219,7 @@ class SerialScanner:
             self._asked.set_result(label)
         elif self._settings.triggered:  # it came late, or twice
             self._last_label_s = asyncio.get_running_loop().time()
-            self._owed = max(self._owed, 1)
+            self._gave.append((self._last_label_s, label))
 
     def _readable(self, scanned: bytes) -> str:
         try:

@@ -107,7 +107,7 @@ _NEXT_RECORDS: Final = b"2401"
 _SAME_RECORDS: Final = b"2402"
 _RECORDS_A_TELEGRAM: Final = 7
 _RECORD_BYTES: Final = 16
-_RECORDS_ATTEMPTS_MAX: Final = 3 * READ_ATTEMPTS_MAX
+_RECORDS_ATTEMPTS_MAX: Final = 6 * READ_ATTEMPTS_MAX
 _DRIFT: Final = Decimal("0.5")
 """What a measured value may change within two answers in a row: K or %."""
 
@@ -191,6 +191,7 @@ class ThermoVios160i:
         self._only_acts_change = {"temperature": "equal", "carbon_dioxide": "equal"}
         self._planned: tuple[bytes, str] | None = None
         self._log_read = False
+        self._next_is_owed = False  # the next telegram was asked for, and its answer lost
         self._last_records = b""
         self._last_reset = "no power reset in its log"
         self._events: list[str] = []
@@ -339,25 +340,25 @@ class ThermoVios160i:
     async def _read_log_on(self) -> None:
         """Take in what the data logger has recorded since it was read, from the first on."""
         for _ in range(self._telegrams_max):
+            is_of_before = self._next_is_owed and self._log_read
             records = await self._records()
-            self._log_read = True
-            if len(records) == _RECORDS_A_TELEGRAM * 2 * _RECORD_BYTES:
-                if records == self._last_records:
-                    return
-                self._last_records = records
-                if not self._take_records(records):
-                    return
-                continue
-            self._last_records = records
-            self._take_records(records)
-            return
+            if self._log_read and records == self._last_records:
+                return
+            self._log_read, self._last_records = True, records
+            more = self._take_records(records)
+            is_full = len(records) == _RECORDS_A_TELEGRAM * 2 * _RECORD_BYTES
+            if not more or not (is_full or is_of_before):
+                return
 
     async def _records(self) -> bytes:
         """Return the next telegram of records, once 2402 has told it the same way."""
         address = _NEXT_RECORDS if self._log_read else _FIRST_RECORDS
         what = f"{self._equipment}: read the data logger"
         why = f"no whole answer, twice alike, in {_RECORDS_ATTEMPTS_MAX} of {self._reply_within}"
-        asked, told, at_once = address, None, False
+        told: bytes | None = None
+        agree, at_once = 0, False
+        asked = _SAME_RECORDS if self._next_is_owed and self._log_read else address
+        self._next_is_owed = True  # until a new one is told twice
         for _ in range(_RECORDS_ATTEMPTS_MAX):
             try:
                 answer = await self._line.ask(
@@ -377,11 +378,17 @@ class ThermoVios160i:
             if records != told:
                 if told is not None:
                     self._line.mistrust()
-                told, at_once, asked = records, asked != _SAME_RECORDS, _SAME_RECORDS
-            elif at_once or records != self._last_records:
+                told, agree, at_once = records, 0, asked != _SAME_RECORDS
+            agree, asked = agree + 1, _SAME_RECORDS
+            is_news = records != self._last_records or not self._log_read
+            if agree < (2 if is_news else 3) + self._line.troubles():
+                continue
+            if is_news:
+                self._next_is_owed = False
                 return records
-            else:  # the question for the next was lost, not its answer
-                asked, told = address, None
+            if at_once:  # nothing new; were all of them late ones, it is asked for again
+                return records
+            asked, told = address, None  # the question for the next was lost, not its answer
         raise OutcomeUnknownError(what, why=why, do_next="Check cable and power, then resume")
 
     def _take_records(self, records: bytes) -> bool:

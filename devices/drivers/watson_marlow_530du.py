@@ -11,7 +11,7 @@ commands. ``n`` is the pump's number, 1 to 16.
     nRR, nRL  clockwise, counter-clockwise        no answer
     nDO p     set and run one dose of p pulses    no answer
     nST       stop                                no answer
-    nRT       the cumulative tacho count          <count>\r
+    nRT       the cumulative tacho count          <count>\r     (asked to be in step again)
     nRS       status                              <status>\r
     status    <type> <mL/rev> <head> <tube> <speed> <CW|CCW> P/N <n> <count> <0|1> !
 
@@ -20,7 +20,7 @@ shows that the request arrived whole, and an answer without it isn't taken. No a
 a checksum or a number, so each value is read until two in a row agree. After a lost
 answer the line is silent first; then the count is asked for, whose answer has another
 form than the status, and the status, which says the pump's type and number. Set commands
-have no acknowledgement, so speed and direction are read back before a dose. Settlement
+have no acknowledgement, so speed and direction are read back before a dose. All else
 uses the status alone: it holds count and motion of one moment and can't be taken for
 another answer. ``TC`` is never sent, since the count never falls below its base while the
 pump has power: that is the power-cycle witness. While the count is 0, or within the play
@@ -293,9 +293,7 @@ class WatsonMarlow530Du:
     async def read(self, reading: Reading) -> str:
         if not isinstance(reading, PumpCount):
             raise not_offered(self._equipment, reading.kind)
-        what = f"{self._equipment}: read count"
-        count = await read_alike(self._line, self._count, alike=self._is_later, what=what)
-        return str(count)
+        return str((await self._status()).tacho)
 
     async def close(self) -> None:
         await self._line.close()
@@ -445,9 +443,6 @@ class WatsonMarlow530Du:
         assert self._shown is not None, "the conversation gave a frame that doesn't fit"
         return self._shown
 
-    async def _count(self) -> int:
-        return int(await self._read(b"RT", _is_count))
-
     async def _type(self) -> str:
         line = await self._read(b"RS", self._is_status)
         return line.strip().split(b" ", 1)[0].decode("ascii")
@@ -484,7 +479,7 @@ class WatsonMarlow530Du:
                 within=self._reply_within,
                 fits=fits,
                 echo=self._echo(request),
-                what=f"{self._equipment}: read {'count' if command == b'RT' else 'status'}",
+                what=f"{self._equipment}: read status",
             )
         finally:
             self._note_sent()

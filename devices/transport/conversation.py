@@ -15,6 +15,7 @@ asked for puts the line into quarantine too: an answer came twice, or one behind
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ from orchestrator.kernel.quantities import Duration
 FRAME_BYTES_MAX = 4_096
 QUIET_ATTEMPTS_MAX = 20
 GREETINGS_MAX = 3
+TROUBLES_MAX = 4
+LATELY = 20
+"""For how many times an answer's limit it is reckoned with that a lost one may come late."""
+
 UNASKED_MAX = 1_000
 
 
@@ -213,6 +218,7 @@ class Conversation:
         self._who = ""  # what it said it is; empty: it wasn't asked yet
         self._must_greet = False
         self._greets: asyncio.Task[object] | None = None  # who asks it, past all others
+        self._troubles: deque[float] = deque(maxlen=TROUBLES_MAX)  # till when each counts
         self._in_step = False  # an answer came that can't have been the lost one
         self._buffer = bytearray()
         self._unasked: asyncio.Queue[bytes | None] = asyncio.Queue(UNASKED_MAX)
@@ -249,6 +255,16 @@ class Conversation:
     def knows(self, who: str) -> None:
         """Note who the instrument said it is, when somebody asked for that alone."""
         self._who = who
+
+    def troubles(self) -> int:
+        """Return how often an answer was lost or came unwanted lately, ``TROUBLES_MAX`` at most.
+
+        The more, the likelier a late answer is still under way.
+        """
+        if not self._troubles:
+            return 0
+        now_s = asyncio.get_running_loop().time()
+        return sum(till_s >= now_s for till_s in self._troubles)
 
     def mistrust(self) -> None:
         """Put the line into quarantine: two answers that should agree don't."""
@@ -318,6 +334,7 @@ class Conversation:
             TriggerRepeatedError: The trigger was written before. Nothing was sent.
         """
         if self._greets is not None and asyncio.current_task() is self._greets:
+            self._disturb_if_torn()
             await self._until_silent()
             return await self._put(request, within, fits, echo, trigger)
         async with self._turn:
@@ -468,7 +485,9 @@ class Conversation:
 
     def _quarantine(self, question: _Question, within: Duration) -> None:
         self._must_greet = self._greeting is not None
+        self._note_trouble(within.base / 1_000)
         if self._numbered:
+            self._drop()  # what it holds can't become the next answer
             return
         # The answer to an earlier halt is as good as the answer to this one: none is owed.
         self._owed = None if question is self._halting else question.fits
@@ -478,18 +497,34 @@ class Conversation:
 
     def _disturb(self) -> None:
         """Put a line into quarantine on which something came that nobody had asked for."""
-        if self._greeting is None or self._numbered:
+        if self._greeting is None:
+            return
+        self._note_trouble(self._greeting.quiet.base / 1_000)
+        if self._numbered:
             return
         self._must_greet = True
         self._quiet_s = max(self._quiet_s, self._greeting.quiet.base / 1_000)
         self._last_frame_s = asyncio.get_running_loop().time()
 
+    def _disturb_if_torn(self) -> None:
+        """See that a piece of a frame that came before a question isn't glued to its answer."""
+        if self._buffer:
+            self._disturb()
+            if self._numbered or self._greeting is None:
+                self._drop()
+
+    def _note_trouble(self, patience_s: float) -> None:
+        self._troubles.append(asyncio.get_running_loop().time() + LATELY * patience_s)
+
+    def _drop(self) -> None:
+        self.counts.garbage_bytes += len(self._buffer)
+        self._buffer.clear()
+
     async def _until_clear(self) -> None:
         """Wait while a halt is in flight; where an answer was lost, be silent and greet."""
         if self._halts:
             await self._no_halt.wait()
-        if self._buffer:
-            self._disturb()
+        self._disturb_if_torn()
         if not (self.is_quarantined or self._must_greet):
             return
         for _ in range(GREETINGS_MAX):
@@ -501,6 +536,7 @@ class Conversation:
             except NoReplyError:
                 continue
             await self._no_halt.wait()
+            self._disturb_if_torn()
             if not (self.is_quarantined or self._must_greet):
                 return
         raise _silence(self.name, "after a lost answer it doesn't say who it is")
@@ -543,8 +579,7 @@ class Conversation:
                 await self._no_halt.wait()
             else:
                 self._quiet_s = 0.0
-                self.counts.garbage_bytes += len(self._buffer)
-                self._buffer.clear()
+                self._drop()
         if self.is_quarantined:
             raise _silence(self.name, "it doesn't fall silent after a lost answer")
 
@@ -606,8 +641,9 @@ class Conversation:
         self.counts.strays += 1
         if self.is_quarantined:
             self.counts.late += 1
+            self._note_trouble(self._quiet_s)
             self._last_frame_s = asyncio.get_running_loop().time()
-        elif self._greeting is not None:
+        elif self._greeting is not None and not self._numbered:
             self._disturb()
         elif self._owed is not None and self._owed(frame):
             # The answer that was lost has come after all, behind a question that has been

@@ -403,6 +403,7 @@ def test_a_damaged_frame_of_the_counter_is_refused_and_taken_the_second_time() -
         await paper.say(ENQ)
         await asyncio.sleep(1)
         assert paper.written == [ACK] * 4 + [NAK] + [ACK] * 4
+        paper.answers = [records("20261123101500")]
         settled = await counter.effect_of(COUNT, FIRST, KNOWN)
         assert isinstance(settled.report, AllDone)
         density = settled.report.effect.detail["viable_density"]

@@ -83,7 +83,7 @@ def test_what_is_no_label_is_refused_and_never_shown(data: bytes) -> None:
 def test_a_fixed_scanner_is_triggered() -> None:
     async def story(scanner: SerialScanner, paper: Paper) -> None:
         assert await scanner.read(LABEL) == "K-000052"
-        assert paper.written == [SCAN] * 2
+        assert paper.written == [SCAN] * 3
 
     with_scanner(story, triggered=True, answer=lambda _request: b"K-000052\r\n")
 
