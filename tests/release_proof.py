@@ -24,6 +24,9 @@ SOURCE: Final = ("chain_of_identity", "devices", "hw_mocks", "orchestrator", "pr
 HARNESS: Final = (
     "tests/crash/kills.py",
     "tests/crash/release_proof_kills.py",
+    "tests/property/frames.py",
+    "tests/property/paper_instruments.py",
+    "tests/property/release_proof_frames.py",
     "tests/release_proof.py",
     "tests/simulation/left_out.py",
     "tests/simulation/many.py",
@@ -57,6 +60,13 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "missing_identifiers": "0",
         "foreign_identifiers": "0",
         "different_roots": "40",
+    },
+    "frames": {
+        "frames": "100000 at least",
+        "whole_answers_refused": "0",
+        "wrong": "none",
+        "crashes": "none",
+        "hangs": "none",
     },
     "identity": {"not_run_yet": "0", "let_through": "none"},
     "kills, all": {

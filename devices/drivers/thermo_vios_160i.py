@@ -192,7 +192,7 @@ class ThermoVios160i:
         self._planned: tuple[bytes, str] | None = None
         self._log_read = False
         self._next_is_owed = False  # the next telegram was asked for, and its answer lost
-        self._last_records = b""
+        self._last_records: bytes = b""
         self._last_reset = "no power reset in its log"
         self._events: list[str] = []
 

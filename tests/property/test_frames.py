@@ -106,7 +106,6 @@ def checksum_unchecked(patch: pytest.MonkeyPatch) -> None:
         (read_once, "watson_marlow_530du"),
         (read_once, "brooks_pf400"),
         (read_once, "moxa_iologik_e1213"),
-        (read_once, "thermo_vios_160i"),
         (any_address, "thermo_vios_160i"),
         (checksum_unchecked, "thermo_vios_160i"),
     ],
