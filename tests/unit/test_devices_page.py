@@ -76,3 +76,10 @@ def test_the_page_says_of_each_model_what_its_sheet_says(sheet: Sheet) -> None:
         assert said in text
     for fact in sheet.unconfirmed:
         assert f"- {fact}" in text
+
+
+def test_the_page_says_of_each_model_what_a_damaged_or_late_answer_does() -> None:
+    page = PAGE.read_text("utf-8")
+    section = page.partition("## What a damaged or late answer does\n")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(told) == sorted(sheet.model for sheet in SHEETS)

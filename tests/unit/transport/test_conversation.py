@@ -14,8 +14,10 @@ import pytest
 from devices.transport.conversation import (
     Conversation,
     Framer,
+    Greeting,
     NoReplyError,
     OvertakenError,
+    StrangerError,
     conversing,
     frames,
     lines,
@@ -266,6 +268,107 @@ def test_a_request_without_answer_is_sent_and_forgotten() -> None:
         await talk.tell(b"1GO\r", trigger=CommandId("CMD-000001"))
         assert await instrument.receive() == b"1GO\r"
         assert now_s() == 0
+
+    converse(play)
+
+
+# Recognised again
+
+
+async def answers_by_name(instrument: MemoryLine, who: list[bytes], lost: set[bytes]) -> None:
+    """Answer each request once with what it asks; ``WHO`` with the next of its names."""
+    while True:
+        for request in (await instrument.receive()).split(b"\r")[:-1]:
+            if request in lost:
+                lost.discard(request)
+            elif request == b"WHO":
+                await instrument.send(b"is " + (who.pop(0) if len(who) > 1 else who[0]) + b"\r")
+            else:
+                await instrument.send(b"of " + request + b"\r")
+
+
+def is_name(frame: bytes) -> bool:
+    return frame.startswith(b"is ")
+
+
+def with_a_greeting(play: Play) -> None:
+    async def main() -> None:
+        software, instrument = memory_wire("P1")
+
+        async def who() -> str:
+            return (await talk.ask(b"WHO\r", within=1 * second, fits=is_name)).decode()
+
+        talk = Conversation(software, lines(b"\r"), greeting=Greeting(who, quiet=1 * second))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(talk.run())
+            await play(talk, instrument)
+            await talk.close()
+
+    run_in_virtual_time(main())
+
+
+def test_after_a_lost_answer_it_says_who_it_is_before_anything_else() -> None:
+    async def play(talk: Conversation, instrument: MemoryLine) -> None:
+        seen: list[bytes] = []
+        send = instrument.send
+
+        async def noted(data: bytes, **how: Any) -> None:
+            seen.append(data)
+            await send(data, **how)
+
+        instrument.send = noted  # type: ignore[method-assign]
+        answering = asyncio.ensure_future(answers_by_name(instrument, [b"B1"], {b"1"}))
+        with pytest.raises(NoReplyError):
+            await talk.ask(b"1\r", within=1 * second)
+        assert await talk.ask(b"2\r", within=1 * second) == b"of 2"
+        assert await talk.ask(b"3\r", within=1 * second) == b"of 3"
+        assert seen == [b"is B1\r", b"of 2\r", b"of 3\r"]
+        answering.cancel()
+        await asyncio.wait({answering})
+
+    with_a_greeting(play)
+
+
+def test_another_instrument_isnt_asked_on() -> None:
+    async def play(talk: Conversation, instrument: MemoryLine) -> None:
+        answering = asyncio.ensure_future(answers_by_name(instrument, [b"B2"], {b"1"}))
+        talk.knows("is B1")
+        with pytest.raises(NoReplyError):
+            await talk.ask(b"1\r", within=1 * second)
+        with pytest.raises(StrangerError, match="'is B2' answers; it was 'is B1'"):
+            await talk.ask(b"2\r", within=1 * second)
+        answering.cancel()
+        await asyncio.wait({answering})
+
+    with_a_greeting(play)
+
+
+def test_one_behind_is_found_by_the_answer_that_came_too_many() -> None:
+    async def play(talk: Conversation, instrument: MemoryLine) -> None:
+        answering = asyncio.ensure_future(answers_by_name(instrument, [b"B1"], set()))
+        await asyncio.sleep(0)
+        await instrument.send(b"of an earlier question\r")
+        assert talk.is_quarantined
+        assert talk.troubles() == 1
+        assert await talk.ask(b"1\r", within=1 * second) == b"of 1"
+        assert now_s() == pytest.approx(1), "it was silent for as long first"
+        assert not talk.is_quarantined
+        answering.cancel()
+        await asyncio.wait({answering})
+
+    with_a_greeting(play)
+
+
+def test_an_answer_without_its_echo_isnt_taken() -> None:
+    async def play(talk: Conversation, instrument: MemoryLine) -> None:
+        async def answer() -> None:
+            await instrument.receive()
+            await instrument.send(b"late\r1RS\rnow\r")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(answer())
+            echo = b"1RS".__eq__
+            assert await talk.ask(b"1RS\r", within=1 * second, echo=echo) == b"now"
 
     converse(play)
 
