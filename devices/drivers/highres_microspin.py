@@ -331,7 +331,7 @@ class HighresMicrospin:
             if self._asked.get(number, self._request(asked)) != self._request(asked):
                 return NothingDone(why=f"command {number} isn't the spin: it never arrived")
             end = self._ends.get(number)
-            if end is not None and end.done():
+            if command in self._spun and end is not None and end.done():
                 return _judge(asked, end.result())
             return await self._command_became(asked, number, surely=True)
         if self._first <= last:
@@ -346,16 +346,15 @@ class HighresMicrospin:
         request = self._request(asked)
         for _ in range(READ_ATTEMPTS_MAX):
             try:
-                end = await read_alike(
+                end, last_line = await read_alike(
                     self._line,
-                    lambda: self._told_of(number),
+                    lambda: self._told_of(number, request),
                     what=f"{self._equipment}: ask what became of command {number}",
                 )
             except TimeoutError:
                 return CannotTell(why=f"it doesn't say what became of command {number}")
-            told_end = self._ends.get(number)
-            if told_end is not None and told_end.done() and self._was[number] == request:
-                return _judge(asked, told_end.result())  # it gave the spin's last line again
+            if last_line is not None:
+                return _judge(asked, last_line)
             told = b" ".join(end.data)
             if end.word != "OK":
                 return CannotTell(why=f"it doesn't know what became of command {number}")
@@ -370,10 +369,14 @@ class HighresMicrospin:
             await asyncio.sleep(_LOOK_AGAIN_S)
         return CannotTell(why=f"command {number} runs on, though the rotor stands")
 
-    async def _told_of(self, number: int) -> Ended:
-        """Return what it says of a command, asked once."""
+    async def _told_of(self, number: int, request: bytes) -> tuple[Ended, Ended | None]:
+        """Return what it says of a command, asked once; apart, if it gives its last line again."""
+        self._ends.pop(number, None)  # no line of before: its id may have been another's, damaged
         asked_id = await self._acknowledged(b"commandstat %d" % number)
-        return await self._ended(asked_id, self._reply_within)
+        end = await self._ended(asked_id, self._reply_within)
+        told = self._ends.get(number)
+        given = told is not None and told.done() and self._was[number] == request
+        return end, told.result() if told is not None and given else None
 
     async def _homed(self) -> tuple[int, bool]:
         number, told = await self._twice(

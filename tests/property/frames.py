@@ -84,6 +84,10 @@ class Instrument(Protocol):
         """Return an act that wasn't done yet; None if the instrument has no acts."""
         ...
 
+    def question(self, request: bytes) -> bytes:
+        """Return what of a request its answer names."""
+        ...
+
     def effect_wrong(self, settled: Settled) -> str:
         """Return what is wrong with what is said of how much was done."""
         ...
@@ -144,7 +148,7 @@ class Line:
         chance = self._chance
         self._sent.add(frame)
         for one in {frame, frame.rstrip(b"\r\n")}:
-            self._answers.setdefault(one, set()).add(self._open)
+            self._answers.setdefault(one, set()).add(self.instrument.question(self._open))
         held, self._held = self._held, []
         if chance.random() >= self.roughness:
             self.frames["intact"] += 1
@@ -214,7 +218,7 @@ class Line:
                 self.accepted += 1
             elif answer not in self._answers:
                 self.damaged += 1
-            elif request in self._answers[answer]:
+            elif self.instrument.question(request) in self._answers[answer]:
                 self.behind += 1
             else:
                 self.foreign += 1

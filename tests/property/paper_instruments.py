@@ -103,6 +103,10 @@ class OnPaper:
         """Offer no act."""
         del chance
 
+    def question(self, request: bytes) -> bytes:
+        """Return what of a request its answer names: all of it."""
+        return request
+
     def effect_wrong(self, settled: Settled) -> str:
         """Return what is wrong with what is said of how much was done."""
         del settled
@@ -368,6 +372,10 @@ class PaperIncubator(OnPaper):
             b"2020": b"+%06.2f;+%06.2f;+000.000" % (self.set[1], self.set[1]),
         }
         return [self.telegram(address, said.get(address, "".join(self.last).encode()))]
+
+    def question(self, request: bytes) -> bytes:
+        """Return the address: an acknowledgement doesn't say what was written, so that is read."""
+        return request[1:6]
 
     def telegram(self, address: bytes, value: bytes) -> bytes:
         """Return an answer with its checksum."""
