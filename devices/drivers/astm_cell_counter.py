@@ -229,6 +229,7 @@ class AstmCellCounter:
         self._receiving = False
         self._link_free = asyncio.Event()
         self._link_free.set()
+        self._drops_message: asyncio.TimerHandle | None = None
         self._text = bytearray()
         self._last_number = -1
         self._records: list[str] = []
@@ -628,13 +629,7 @@ class AstmCellCounter:
         """Take what the counter sends, and acknowledge it, until the line closes."""
         try:
             while True:
-                try:
-                    async with asyncio.timeout(self._frame_within_s if self._receiving else None):
-                        frame = await self._line.unasked()
-                except TimeoutError:
-                    self._stop_receiving()
-                    continue
-                await self._take(frame)
+                await self._take(await self._line.unasked())
         except (LineClosedError, NoReplyError):
             pass
         finally:
@@ -654,6 +649,7 @@ class AstmCellCounter:
             async with self._came:
                 self._came.notify_all()
         elif self._receiving:
+            self._wait_for_frame()
             await self._line.tell(ACK if self._is_taken(frame) else NAK)
 
     def _is_taken(self, frame: bytes) -> bool:
@@ -693,8 +689,20 @@ class AstmCellCounter:
         self._text.clear()
         self._records = []
         self._last_number = 0
+        self._wait_for_frame()
+
+    def _wait_for_frame(self) -> None:
+        """Drop the message unless its next frame comes in time, whoever took its bid."""
+        if self._drops_message is not None:
+            self._drops_message.cancel()
+        self._drops_message = asyncio.get_running_loop().call_later(
+            self._frame_within_s, self._stop_receiving
+        )
 
     def _stop_receiving(self) -> None:
+        if self._drops_message is not None:
+            self._drops_message.cancel()
+            self._drops_message = None
         self._receiving = False
         self._link_free.set()
 

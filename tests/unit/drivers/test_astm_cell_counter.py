@@ -350,6 +350,18 @@ def test_the_counter_goes_first_where_both_bid() -> None:
     with_counter(paper, story)
 
 
+def test_a_counter_that_went_first_and_falls_silent_gives_the_link_back() -> None:
+    paper = PaperCounter()
+
+    async def story(counter: AstmCellCounter) -> None:
+        paper.refuses = {ENQ: [ENQ]}
+        assert await counter.read(CounterReady(unit="counter")) == "no"
+        async with asyncio.timeout(60):
+            assert await counter.read(CounterReady(unit="counter")) == "yes"
+
+    with_counter(paper, story)
+
+
 def test_a_busy_counter_isnt_ready_and_takes_no_order() -> None:
     paper = PaperCounter()
     paper.refuses = {ENQ: [NAK] * 100}
