@@ -97,6 +97,7 @@ _ALONE: Final = ENQ + ACK + NAK + EOT
 _HEADER: Final = rb"H|\^&|||cellwright|||||||P|1"
 _PATIENT: Final = b"P|1"
 _LAST: Final = b"L|1|N"
+_ABORTED: Final = ("T", "R", "E", "Q")  # E1394: how a message ends that doesn't say all
 
 _NOT_DONE: Final = "X"
 _PENDING: Final = ("I", "P")
@@ -202,6 +203,14 @@ def results_in(records: list[str]) -> list[Result]:
             if completed.isdigit() and int(completed) > int(found[-1].number):
                 found[-1] = found[-1]._replace(number=completed)
     return found
+
+
+def is_whole(records: list[str]) -> bool:
+    """Return whether a message came to its own end: a sender that gives up ends the link too."""
+    if len(records) < 2 or not records[0].startswith("H") or len(records[0]) < 2:
+        return False
+    fields = records[-1].split(records[0][1])
+    return fields[0] == "L" and _field(fields, 2) not in _ABORTED
 
 
 class AstmCellCounter:
@@ -642,7 +651,7 @@ class AstmCellCounter:
             self._begin_to_receive()
             await self._line.tell(ACK)
         elif frame == EOT:
-            if self._receiving:
+            if self._receiving and is_whole(self._records):
                 self._messages += 1
                 self._keep(results_in(self._records))
             self._stop_receiving()

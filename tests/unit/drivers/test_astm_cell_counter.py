@@ -17,6 +17,7 @@ from devices.drivers.astm_cell_counter import (
     Settings,
     checksum,
     frame_of,
+    is_whole,
     link,
     results_in,
     text_of,
@@ -360,6 +361,30 @@ def test_a_counter_that_went_first_and_falls_silent_gives_the_link_back() -> Non
             assert await counter.read(CounterReady(unit="counter")) == "yes"
 
     with_counter(paper, story)
+
+
+@pytest.mark.parametrize("sent", range(1, 6))
+def test_a_message_that_its_sender_gave_up_says_nothing(sent: int) -> None:
+    whole = records("20261123101500")
+    paper = PaperCounter()
+
+    async def story(counter: AstmCellCounter) -> None:
+        await a_result_is_known(paper)
+        paper.answers = [whole[:sent]]
+        with pytest.raises(OutcomeUnknownError, match="no message came"):
+            await counter.effect_of(COUNT, FIRST, KNOWN)
+        paper.answers = [whole]
+        settled = await counter.effect_of(COUNT, FIRST, KNOWN)
+        assert isinstance(settled.report, AllDone)
+
+    with_counter(paper, story)
+
+
+@pytest.mark.parametrize("ends", ["L|1|T", "L|1|R", "L|1|E", "L|1|Q"])
+def test_a_message_that_ends_in_an_error_says_nothing(ends: str) -> None:
+    assert is_whole(records("20261123101500"))
+    assert is_whole(NONE)
+    assert not is_whole([*records("20261123101500")[:-1], ends])
 
 
 def test_a_busy_counter_isnt_ready_and_takes_no_order() -> None:
