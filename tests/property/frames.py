@@ -137,13 +137,18 @@ class Line:
                 continue
             delay_s = self._delay_s()
             for number, frame in enumerate(self.instrument.answer(request)):
-                self.send(frame, delay_s + number * 0.001 if delay_s else 0.0)
+                delay_of_this_s = delay_s + number * 0.001 if delay_s else 0.0
+                self.send(frame, delay_of_this_s, answers=self._open)
 
     def _delay_s(self) -> float:
         """Return how long an answer takes, of all of its frames."""
         return self._chance.choice((0.0, 0.0, 0.002, 0.3 * self.instrument.reply_within_s))
 
-    def send(self, frame: bytes, delay_s: float = 0.0) -> None:
+    def say(self, frame: bytes) -> None:
+        """Send a frame that nobody asked for: none is owed it, whatever request is open."""
+        self.send(frame, answers=None)
+
+    def send(self, frame: bytes, delay_s: float = 0.0, *, answers: bytes | None) -> None:
         """Send a frame as the line pleases. A frame that is held back goes after the next."""
         chance = self._chance
         self._sent.add(frame)
@@ -152,16 +157,16 @@ class Line:
         held, self._held = self._held, []
         if chance.random() >= self.roughness:
             self.frames["intact"] += 1
-            self._deliver(frame, delay_s, answers=self._open)
+            self._deliver(frame, delay_s, answers=answers)
         else:
             what = chance.choice(DISTURBANCES)
             self.frames[what] += 1
-            self._disturb(what, frame, delay_s)
+            self._disturb(what, frame, delay_s, answers)
         for one in held:
             self._deliver(one, chance.choice((0.001, 0.5 * self.instrument.reply_within_s)))
         self._before = frame
 
-    def _disturb(self, what: str, frame: bytes, delay_s: float) -> None:
+    def _disturb(self, what: str, frame: bytes, delay_s: float, answers: bytes | None) -> None:
         chance, within_s = self._chance, self.instrument.reply_within_s
         match what:
             case "bits":
@@ -170,10 +175,10 @@ class Line:
                 at = chance.randrange(len(frame))
                 self._deliver(chance.choice((frame[:at], frame[at + 1 :])), delay_s)
             case "doubled":
-                self._deliver(frame, delay_s, answers=self._open)
+                self._deliver(frame, delay_s, answers=answers)
                 self._deliver(frame, delay_s)
             case "doubled late":
-                self._deliver(frame, delay_s, answers=self._open)
+                self._deliver(frame, delay_s, answers=answers)
                 self._deliver(frame, chance.uniform(0.0, 4.0) * within_s)
             case "spliced":
                 at, other = chance.randrange(len(frame)), self._before or frame
@@ -296,7 +301,7 @@ async def _talk(
     line = Line(instrument, chance)
     line.watch(patch)
     if hasattr(instrument, "say"):
-        instrument.say = line.send  # pyright: ignore[reportAttributeAccessIssue]
+        instrument.say = line.say  # pyright: ignore[reportAttributeAccessIssue]
     driver = instrument.make(line.software)
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(driver.run())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ from devices.drivers import (
     watson_marlow_530du,
 )
 from devices.drivers.thermo_vios_160i import ThermoVios160i
-from devices.transport.conversation import Conversation
+from devices.transport.conversation import Conversation, NoReplyError
+from orchestrator.kernel.identifiers import CommandId
 from tests.property.frames import run_frames
 from tests.property.paper_instruments import INSTRUMENTS
 
@@ -71,6 +73,21 @@ def read_once(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(driver, "read_alike", first)
 
 
+def sent_again(patch: pytest.MonkeyPatch) -> None:
+    """Send again what wasn't answered, triggers too."""
+    ask = Conversation.ask
+
+    async def again(
+        talk: Conversation, request: bytes, *, trigger: CommandId | None = None, **how: Any
+    ) -> bytes:
+        try:
+            return await ask(talk, request, trigger=trigger, **how)
+        except NoReplyError:
+            return await ask(talk, request, **how)
+
+    patch.setattr(Conversation, "ask", again)
+
+
 def any_address(patch: pytest.MonkeyPatch) -> None:
     """Take an answer that bears another parameter's address."""
     checked: Callable[..., re.Match[bytes] | None] = getattr(ThermoVios160i, CHECKED)
@@ -106,6 +123,9 @@ def checksum_unchecked(patch: pytest.MonkeyPatch) -> None:
         (read_once, "watson_marlow_530du"),
         (read_once, "brooks_pf400"),
         (read_once, "moxa_iologik_e1213"),
+        (sent_again, "mettler_mt_sics"),
+        (sent_again, "linkam_t95"),
+        (sent_again, "moxa_iologik_e1213"),
         (any_address, "thermo_vios_160i"),
         (checksum_unchecked, "thermo_vios_160i"),
     ],
