@@ -26,7 +26,7 @@ Line: TCP port 1000. ASCII lines that end with CR LF.
 An ACK! counts only if its id is above all before; an end, only if it echoes the command of
 its id. What stands between has no checksum, so status and homing are read until two
 answers in a row agree. After a lost answer the line is silent, and ``version`` is asked,
-which tells the serial number, and the id where the count is now: two in a row that go up
+which tells who it is, and the id where the count is now: two in a row that go up
 from a lower one show that the ids began anew.
 
 ACK! is no completion: a spin is done by its own OK!. After an interruption the spin's id
@@ -199,9 +199,11 @@ class HighresMicrospin:
     async def identify(self) -> DeviceIdentity:
         _, told = await self._twice(b"version", within=self._reply_within, shape=_is_version)
         fields = _fields(told)
-        self._line.knows(fields["Serial Number"])
+        self._line.knows(_who(fields))
         return DeviceIdentity(
-            model=fields["Product Name"], serial=fields["Serial Number"], firmware=fields["Version"]
+            model=fields["Product Name"],
+            serial=fields.get("Serial Number", ""),
+            firmware=fields["Version"],
         )
 
     async def standing(self) -> Standing:
@@ -402,7 +404,7 @@ class HighresMicrospin:
             with contextlib.suppress(TimeoutError):
                 end = await self._ended(number, self._reply_within)
                 if _is_version(end.data):
-                    return _fields(end.data)["Serial Number"]
+                    return _who(_fields(end.data))
         raise NoReplyError(
             f"{self._equipment}: ask who it is after a lost answer",
             why="it doesn't say so whole",
@@ -600,7 +602,12 @@ def _is_homed(data: tuple[bytes, ...]) -> bool:
 
 
 def _is_version(data: tuple[bytes, ...]) -> bool:
-    return {"Product Name", "Serial Number", "Version"} <= set(_fields(data))
+    return {"Product Name", "Version"} <= set(_fields(data))
+
+
+def _who(fields: dict[str, str]) -> str:
+    """Return who it says it is; not every firmware is known to tell a serial number."""
+    return " ".join((fields["Product Name"], fields.get("Serial Number", ""), fields["Version"]))
 
 
 def _is_status(data: tuple[bytes, ...]) -> bool:
