@@ -462,6 +462,7 @@ class WatsonMarlow530Du:
                 )
             finally:
                 self._note_sent()
+        await self._keep_gap()  # what waited for this is sent next
         return self._named(line.strip().split(b" ", 1)[0].decode("ascii"))
 
     def _is_status(self, frame: bytes) -> bool:
