@@ -162,7 +162,7 @@ class WatsonMarlow530Du:
         )
         self._second_look_s = sheet.figure("second_look", Duration).to(second)
         self._only_acts_change = {"count": str(self._idle_count), "running": "equal"}
-        self._next_send_s = 0.0
+        self._next_send_s: float | None = None  # somebody may have sent just before us
         self._shown: Status | None = None
         self._quieted = asyncio.Event()
 
@@ -508,7 +508,9 @@ class WatsonMarlow530Du:
         return lambda frame: frame.strip() == request[:-1]
 
     async def _keep_gap(self) -> None:
-        left_s = self._next_send_s - asyncio.get_running_loop().time()
+        left_s = self._gap_s
+        if self._next_send_s is not None:
+            left_s = self._next_send_s - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
 

@@ -111,7 +111,7 @@ def test_each_step_says_what_was_done_with_what_and_by_whom(record: BatchRecord)
 def test_materials_equipment_and_people_are_named(record: BatchRecord) -> None:
     kit = next(one for one in record.materials if one.container == "K-1")
     bag = next(one for one in record.materials if one.container == BAG)
-    assert (kit.lot, str(kit.expires)) == ("LOT-1", "2026-02-16T00:00:00.010000Z")
+    assert (kit.lot, str(kit.expires)) == ("LOT-1", "2026-02-16T00:00:00.040000Z")
     assert bag.used == "60 mL"
     assert bag.in_use == "91.07 s"
     assert {one.equipment: one.firmware for one in record.equipment}["V1"] == "3.2.0"
