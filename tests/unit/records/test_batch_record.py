@@ -113,7 +113,7 @@ def test_materials_equipment_and_people_are_named(record: BatchRecord) -> None:
     bag = next(one for one in record.materials if one.container == BAG)
     assert (kit.lot, str(kit.expires)) == ("LOT-1", "2026-02-16T00:00:00.040000Z")
     assert bag.used == "60 mL"
-    assert bag.in_use == "91.07 s"
+    assert bag.in_use == "91.1 s"
     assert {one.equipment: one.firmware for one in record.equipment}["V1"] == "3.2.0"
     assert {one.name for one in record.people} >= {"Ada Minster", "Devi Ashe"}
     where = {one.container: (one.volume, one.place) for one in record.containers}
