@@ -33,6 +33,7 @@ READER_LEFT: Final = 141  # as shells count a program that SIGPIPE ended
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("demo", "Run a whole CAR-T batch on emulated instruments, and judge it"),
     "simulate": ("simulate", "Run a protocol on the emulated cell"),
+    "prove": ("prove", "Prove that a protocol survives a crash at any point"),
     "bench": ("bench", "Measure how fast this host is on the real path"),
     "check": ("check", "Say what is wrong with a protocol file, and why"),
     "explain": ("explain", "Say what a rule demands, and why"),
@@ -237,7 +238,12 @@ def _application(typer_: Any, module: Any) -> typer.Typer:
     else:
         for name, function in subcommands.items():
             made.command(name)(function)
+        made.callback()(_group)  # else one subcommand alone would be the command itself
     return made
+
+
+def _group() -> None:
+    """Say which is meant."""
 
 
 def _leaves(ended: BaseException) -> Iterator[BaseException]:

@@ -31,6 +31,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.kernel.desks import Command, Given
 from orchestrator.kernel.errors import JournalLatchedError
 from orchestrator.kernel.identifiers import CommandId, HostId, UserId
+from orchestrator.kernel.instants import Clock
 from orchestrator.people.sessions import NoSessionError, token_sha256
 from orchestrator.people.users import add_person, hash_secret
 from orchestrator.process_cell.build import make_drivers
@@ -47,12 +48,26 @@ T = TypeVar("T")
 
 HOST: Final = HostId("emulated")
 
+RESERVE_BYTES: Final = 4096
+"""An emulated disk is never full."""
+
 TERMINAL: Final = "emulated"
 """What sessions say of where the people of the cell sit."""
 
 
 class _Over(Exception):  # noqa: N818 - it isn't an error
     """Ends a task group whose tasks never end by themselves."""
+
+
+async def until_dropped() -> None:
+    """Wait until this task is dropped, as those of a dead process are.
+
+    A task that is being dropped, and would still tidy up by the line, ends at once.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    await asyncio.Event().wait()
 
 
 class SeverableLine:
@@ -75,14 +90,14 @@ class SeverableLine:
     async def send(self, data: bytes, *, trigger: CommandId | None = None) -> None:
         """Hand bytes to the line, unless it was severed: then wait for ever."""
         if self._is_severed:
-            await asyncio.Event().wait()
+            await until_dropped()
         await self._line.send(data, trigger=trigger)
 
     async def receive(self) -> bytes:
         """Return what came, unless the line was severed: then wait for ever."""
         received = await self._line.receive()
         if self._is_severed:
-            await asyncio.Event().wait()
+            await until_dropped()
         return received
 
     def listen(self, news: Callable[[], None]) -> None:
@@ -137,8 +152,35 @@ class SeverableConsole:
             answer.cancel()
 
 
+OpenJournal = Callable[[Path, Clock, Signer], Journal[AnyEvent]]
+"""Opens the journal of an emulated cell for writing."""
+
+Around = Callable[[Transport], Transport]
+"""Puts something between the software and the room's end of a line."""
+
+
+def open_journal(
+    path: Path, clock: Clock, signer: Signer, *, vfs: str | None = None
+) -> Journal[AnyEvent]:
+    """Open the journal at ``path`` as an emulated cell's daemon does."""
+    return Journal(
+        path,
+        EVENTS,
+        clock=clock,
+        host=HOST,
+        signer=signer,
+        last_words=lambda why: (HOST, JournalLatched(why=why)),
+        reserve_bytes=RESERVE_BYTES,
+        vfs=vfs,
+    )
+
+
 class EmulatedCell:
-    """One room with its people; engines come and go."""
+    """One room with its people; engines come and go.
+
+    ``folder`` is where the next engine finds its journal; ``open_journal`` opens it, and
+    ``around`` may look at what passes on the lines that are plugged in from then on.
+    """
 
     def __init__(
         self,
@@ -156,7 +198,6 @@ class EmulatedCell:
         self.seed = seed
         self.latched_with: list[str] = []
         """What the last engine said when its journal latched; one text, or none if it didn't."""
-        self._vfs = vfs
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.cell = load_cell(cell_file)
@@ -164,6 +205,8 @@ class EmulatedCell:
         self._signer = Signer.stored(folder, HOST, self._entropy)
         self._by_urgency = by_urgency
         self._people = people
+        self.open_journal: OpenJournal = partial(open_journal, vfs=vfs)
+        self.around: Around = lambda line: line
         self._lines: list[SeverableLine] = []
         self._sessions: dict[str, str] = {}
         self._requests = 0
@@ -195,6 +238,11 @@ class EmulatedCell:
         ]
 
     @property
+    def signer(self) -> Signer:
+        """Return who signs the journal's checkpoints."""
+        return self._signer
+
+    @property
     def journal_path(self) -> Path:
         """Return where the journal lies."""
         return self.folder / "journal.sqlite"
@@ -202,16 +250,7 @@ class EmulatedCell:
     @asynccontextmanager
     async def engine(self) -> AsyncGenerator[Engine]:
         """Run an engine on the room until the block ends, and leave it as a death would."""
-        journal: Journal[AnyEvent] = Journal(
-            self.journal_path,
-            EVENTS,
-            clock=virtual_clock(),
-            host=HOST,
-            signer=self._signer,
-            last_words=lambda why: (HOST, JournalLatched(why=why)),
-            reserve_bytes=4096,
-            vfs=self._vfs,
-        )
+        journal = self.open_journal(self.journal_path, virtual_clock(), self._signer)
         self.latched_with = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -305,7 +344,7 @@ class EmulatedCell:
         self._console.sever()
 
     def _line(self, equipment: str) -> Transport:
-        line = SeverableLine(self.room.plug_in(equipment, self._people))
+        line = SeverableLine(self.around(self.room.plug_in(equipment, self._people)))
         self._lines.append(line)
         return line
 

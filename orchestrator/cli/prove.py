@@ -1,0 +1,80 @@
+"""Prove a protocol: have the software die everywhere in it, resume, and be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from orchestrator.cli.options import AsJson, CallRefusedError
+from orchestrator.cli.printing import say, say_json, tell
+from orchestrator.cli.recipes import written_recipe
+
+ALL: Final = "all"
+
+
+def restart(
+    protocol: Annotated[Path, typer.Argument(help="The protocol file")],
+    cell: Annotated[Path | None, typer.Option(help="The process cell file")] = None,
+    cuts: Annotated[str, typer.Option(help="At how many points to die: all, or a number")] = ALL,
+    seed: Annotated[int, typer.Option(help="Decides on all chance, and on what is drawn")] = 1,
+    dead: Annotated[
+        list[float] | None,
+        typer.Option(help="Seconds that the software stays dead; several take turns"),
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Die at this one point, by its name")] = None,
+    every_image: Annotated[
+        bool,
+        typer.Option(
+            "--every-image", help="Go on from each torn image, also from those that recover alike"
+        ),
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Runs that go on side by side")] = 2,
+    to: Annotated[Path | None, typer.Option(help="The folder to write the evidence to")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Prove that a protocol survives a crash: nothing is done twice and nothing is lost.
+
+    The protocol runs on the emulated cell once to count the points, then once more, dying at
+    each of them. Each death is resumed and judged by what the emulated room really holds.
+    """
+    from orchestrator.process_cell.simulation import REFERENCE_CELL
+    from orchestrator.proof.evidence import write_evidence
+    from orchestrator.proof.proving import DEAD_S, Asked, proof_of
+    from orchestrator.proof.story import ProtocolStory
+
+    asked = Asked(
+        seed=seed,
+        cuts=_number(cuts),
+        dead_s=tuple(dead) if dead else DEAD_S,
+        workers=workers,
+        every_image=every_image,
+        only=only,
+    )
+    recipe = written_recipe(protocol)
+    story = ProtocolStory(recipe, cell or REFERENCE_CELL, seed=seed)
+    proof = proof_of(story, recipe, asked, told=tell)
+    if as_json:
+        say_json(proof.as_json())
+    else:
+        say(proof.as_text())
+    if to is not None:
+        for file in write_evidence(proof, to):
+            tell(f"evidence: {file}")
+    return 0 if proof.is_proven else 1
+
+
+def _number(cuts: str) -> int | None:
+    if cuts == ALL:
+        return None
+    if not cuts.isascii() or not cuts.isdecimal() or int(cuts) < 1:
+        raise CallRefusedError(
+            f"die at {cuts} points",
+            why="it is neither 'all' nor a number from 1",
+            do_next="Write --cuts all, or e.g. --cuts 500",
+        )
+    return int(cuts)
+
+
+SUBCOMMANDS: Final = {"restart": restart}

@@ -1,0 +1,131 @@
+"""Prove a story: run it once, die at its points, and say what came of it and what was reached."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from orchestrator.journal.events import AttemptIntended, PhaseEnded, PhaseStarted
+from orchestrator.process_cell.config import load_cell
+from orchestrator.proof.choosing import Choice, all_points, one_point, some_points
+from orchestrator.proof.evidence import Proof, Subject
+from orchestrator.proof.reach import Stage, not_reached, stages
+from orchestrator.proof.restart import Proving, Uninterrupted, prove, uninterrupted
+from orchestrator.proof.story import Story
+from orchestrator.recipe.model import Recipe
+
+DEAD_S: Final = (0.0, 20.0, 3600.0)
+"""Not at all, into the middle of a motion, beyond its end."""
+
+IN_MEMORY: Final = Path("/dev/shm")
+ROOM_BYTES: Final = 2_000_000_000
+"""So much must be free in memory for journals to be kept there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a proof is to do. ``cuts`` is None for all points."""
+
+    seed: int = 1
+    cuts: int | None = None
+    dead_s: tuple[float, ...] = DEAD_S
+    workers: int = 2
+    every_image: bool = False
+    only: str | None = None
+
+
+def proof_of(
+    story: Story,
+    recipe: Recipe,
+    asked: Asked,
+    *,
+    told: Callable[[str], None] = lambda _: None,
+) -> Proof:
+    """Return what came of dying at the points of a story.
+
+    Args:
+        story: The batch.
+        recipe: What it is a batch of.
+        asked: Where to die.
+        told: Is told what is done now.
+
+    Raises:
+        RefusedError: ``asked.only`` names no point.
+    """
+    began = perf_counter()
+    with _folder() as folder:
+        first = uninterrupted(story, folder)
+        wanted = stages(first.course, first.events)
+        choice = _chosen(first, wanted, asked)
+        told(f"{len(choice.points)} points to die at")
+        proving = Proving(
+            seed=asked.seed,
+            dead_s=asked.dead_s,
+            workers=asked.workers,
+            every_image=asked.every_image,
+        )
+        with first.disk:
+            runs = prove(story, first, choice.points, proving, folder)
+    missed = [] if asked.only else not_reached(wanted, runs)
+    return Proof(
+        subject=_subject(story, recipe, first, asked),
+        choice=choice,
+        runs=tuple(runs),
+        stages=len(wanted),
+        not_reached=tuple(str(one) for one in missed),
+        findings=first.findings,
+        phase_kinds={
+            str(one.event.path): one.event.phase
+            for one in first.events
+            if isinstance(one.event, PhaseStarted)
+        },
+        wall_s=perf_counter() - began,
+    )
+
+
+def _chosen(first: Uninterrupted, wanted: list[Stage], asked: Asked) -> Choice:
+    if asked.only is not None:
+        return one_point(first.course, asked.only)
+    if asked.cuts is None:
+        return all_points(first.course, asked.seed)
+    return some_points(first.course, wanted, asked.cuts, asked.seed)
+
+
+def _subject(story: Story, recipe: Recipe, first: Uninterrupted, asked: Asked) -> Subject:
+    cell = load_cell(story.cell_file)
+    events = [one.event for one in first.events]
+    acts = {(one.batch, one.path, one.word) for one in events if isinstance(one, AttemptIntended)}
+    return Subject(
+        product=version("cellwright"),
+        title=recipe.title,
+        document=recipe.document,
+        version=recipe.version,
+        recipe=recipe.digest,
+        cell_name=cell.config.name,
+        cell=cell.digest,
+        seed=asked.seed,
+        dead_s=asked.dead_s,
+        acts=len(acts),
+        events=len(events),
+        phases=sum(isinstance(one, PhaseEnded) for one in events),
+        days=first.ended_s / 86_400,
+    )
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    """Yield a folder for journals, in memory where there is room."""
+    base = None
+    if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK):
+        free = os.statvfs(IN_MEMORY)
+        if free.f_bavail * free.f_frsize > ROOM_BYTES:
+            base = IN_MEMORY
+    with tempfile.TemporaryDirectory(prefix="cellwright-prove-", dir=base) as folder:
+        yield Path(folder)
