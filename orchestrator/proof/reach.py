@@ -154,11 +154,13 @@ class _Stages:
     def _act(self, subject: str, command: str, by: str, intent: int, done: int) -> Iterator[Stage]:
         yield Stage(subject, "before its intent was durable", self._of_event[intent], 0, intent)
         trigger = self._triggers[command]
-        if not trigger:
-            return  # it ended before it was begun
 
         def stage(name: str, points: Iterable[str]) -> Stage:
             return Stage(subject, name, tuple(points), intent, done)
+
+        if not trigger:
+            yield stage("before it was settled without a trigger", self._of_event.get(done, ()))
+            return
 
         yield stage("between intent and trigger", [trigger[0].name])
         if len(trigger) > 2:

@@ -36,6 +36,7 @@ from orchestrator.journal.events import (
 )
 from orchestrator.journal.journal import Journal, Recorded, read_checkpoints
 from orchestrator.journal.verify import verify
+from orchestrator.kernel.errors import FailedError
 from orchestrator.kernel.identifiers import BatchId, CommandId
 from orchestrator.kernel.instants import Clock
 from orchestrator.kernel.quantities import second
@@ -549,7 +550,13 @@ async def until_over(engine: Engine, story: Story) -> None:
         engine.core.state, story.batch
     ):
         if asyncio.get_running_loop().time() > LONGEST_S:
-            raise AssertionError(f"{story.batch} goes on for {LONGEST_DAYS} days")
+            state = engine.core.state
+            raise FailedError(
+                f"run {story.batch} once without a death",
+                why=f"it hasn't ended after {LONGEST_DAYS} days: "
+                f"{_stands(state, state.batches[story.batch])}",
+                do_next="Run it by `cellwright simulate`, and correct what it waits for",
+            )
         await asyncio.sleep(LOOK_EVERY_S)
 
 
