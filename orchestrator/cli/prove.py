@@ -24,6 +24,10 @@ def restart(
         typer.Option(help="Seconds that the software stays dead; several take turns"),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Die at this one point, by its name")] = None,
+    double: Annotated[
+        bool,
+        typer.Option("--double", help="Die a second time while the first death is recovered from"),
+    ] = False,
     every_image: Annotated[
         bool,
         typer.Option(
@@ -50,6 +54,7 @@ def restart(
         dead_s=tuple(dead) if dead else DEAD_S,
         workers=workers,
         every_image=every_image,
+        double=double,
         only=only,
     )
     recipe = written_recipe(protocol)

@@ -216,6 +216,8 @@ class EmulatedCell:
         furnish(self.world, table)
         self.room = Room(self.world, table)
         self.desk: Desk
+        self.newest: Engine
+        """The engine that was started last, be it that it isn't through with starting."""
         self._console: SeverableConsole
         scanners = {
             name: one for name, one in self.room.emulators.items() if isinstance(one, SerialScanner)
@@ -283,6 +285,7 @@ class EmulatedCell:
             folder=self.folder,
             by_urgency=self._by_urgency,
         )
+        self.newest = engine
         self.desk = Desk(engine, entropy=self._entropy, cost=CHEAP_HASHING)
         if state.seq == 0:
             await self._let_people_in(engine)

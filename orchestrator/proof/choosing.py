@@ -49,7 +49,7 @@ def some_points(course: Course, wanted: Sequence[Stage], number: int, seed: int)
     """Choose ``number`` points: one for each stage as far as that goes, the others drawn."""
     by_name = {point.name: point for point in course.points}
     chosen: dict[str, Point] = {}
-    for n, stage in enumerate(_shuffled(wanted, f"{seed} stages")):
+    for n, stage in enumerate(shuffled(wanted, f"{seed} stages")):
         if len(chosen) >= number:
             break
         if stage.points and not any(name in chosen for name in stage.points[:1]):
@@ -59,11 +59,11 @@ def some_points(course: Course, wanted: Sequence[Stage], number: int, seed: int)
     if left > 0:
         others = [point for point in course.points if point.name not in chosen]
         pool = [
-            *_shuffled(others, f"{seed} others")[:left],
+            *shuffled(others, f"{seed} others")[:left],
             *_some_requests(course, left, seed),
             *_some_replies(course, left, seed),
         ]
-        for point in _shuffled(pool, f"{seed} pool")[:left]:
+        for point in shuffled(pool, f"{seed} pool")[:left]:
             chosen[point.name] = point
     return _choice(course, list(chosen.values()))
 
@@ -106,7 +106,8 @@ def _numbers(there: int, most: int, seed: str) -> list[int]:
     return sorted({chance(f"{seed} {n}", there) for n in range(most)})
 
 
-def _shuffled(things: Sequence[T], seed: str) -> list[T]:
+def shuffled(things: Sequence[T], seed: str) -> list[T]:
+    """Return ``things`` in an order that ``seed`` decides."""
     drawn = sorted((chance(f"{seed} {n}", 1 << 62), n) for n in range(len(things)))
     return [things[n] for _, n in drawn]
 

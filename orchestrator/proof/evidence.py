@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.proof.choosing import Choice
-from orchestrator.proof.points import Kind
+from orchestrator.proof.points import THEN, Kind
 
 SHOWN_MOST: Final = 10
 """So many stages that weren't reached are shown to people; a program gets all."""
@@ -86,6 +86,11 @@ class Proof:
         return sum(bool(one.get("failed")) for one in self.runs)
 
     @property
+    def second_deaths(self) -> set[str]:
+        """Return the names of the deaths while another one was recovered from."""
+        return {name for one in self.runs for name in one["points"] if THEN in name}
+
+    @property
     def images(self) -> int:
         """Return how many images of the journal were recovered."""
         return sum(len(one.get("images", ())) for one in self.runs)
@@ -136,6 +141,7 @@ class Proof:
                 kind.value: {"there": self.choice.there[kind], "died_at": self.choice.chosen(kind)}
                 for kind in Kind
             },
+            "second_deaths": len(self.second_deaths),
             "images": self.images,
             "runs": len(self.runs),
             "repeated": self.repeated,
@@ -171,6 +177,7 @@ class Proof:
             "",
             "died at",
             *(self._row(kind) for kind in Kind),
+            *self._second_row(),
             "",
             f"points {len(self.choice.points)}, runs {len(self.runs)}, repeated {self.repeated}, "
             f"lost {self.lost}, held {self.held}, failed {self.failed} "
@@ -192,13 +199,25 @@ class Proof:
         how = "every one" if there == died else f"{died} of them, drawn by the seed"
         return f"  {there:>9,} {_WORDS[kind]}: {how}"
 
+    def _second_row(self) -> list[str]:
+        if not self.second_deaths:
+            return []
+        at_journal = sum("journal/" in name.rpartition(THEN)[2] for name in self.second_deaths)
+        others = len(self.second_deaths) - at_journal
+        return [
+            f"and again while that is recovered from, at {at_journal:,} operations of the journal: "
+            f"every one until the phase goes on; and at {others:,} other points, drawn by the seed"
+        ]
+
     def _wrong(self) -> list[str]:
         lines: list[str] = []
         for one in self.runs:
             for what in ("repeated", "lost", "failed"):
                 said = one.get(what) or ()
                 for text in (said,) if isinstance(said, str) else said:
-                    lines.append(f"  {what} at --only {one['points'][0]}: {text}")
+                    told = [line.strip(" |+-") for line in text.splitlines()]
+                    last = next((line for line in reversed(told) if line), "")
+                    lines.append(f"  {what} at --only '{one['points'][0]}': {last}")
         return lines
 
     def _reach(self) -> str:

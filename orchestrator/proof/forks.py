@@ -56,6 +56,7 @@ class Forks:
         self._told = told
         self._children: dict[int, _Child] = {}
         self._out: int | None = None
+        self._about = ""
 
     @property
     def is_child(self) -> bool:
@@ -75,6 +76,7 @@ class Forks:
             return False
         _set_running_loop(loop)
         os.close(hear)
+        self._about = about
         self._begin_as_child(tell)
         return True
 
@@ -94,10 +96,10 @@ class Forks:
         """End a child at once; nothing is tidied up."""
         os._exit(0)
 
-    def leave_failed(self, about: str, failed: BaseException) -> NoReturn:
+    def leave_failed(self, failed: BaseException) -> NoReturn:
         """End a child that couldn't do what it was to do, and say why."""
         told = "".join(traceback.format_exception(failed))
-        self.tell({"points": [about], "failed": told})
+        self.tell({"points": [self._about], "failed": told})
         os._exit(1)
 
     def fork_and_wait(self, about: str) -> bool:
@@ -110,6 +112,7 @@ class Forks:
         pid = os.fork()
         if pid == 0:
             _set_running_loop(loop)
+            self._about = about
             signal.alarm(self._wall_s)
             return True
         _, status = os.waitpid(pid, 0)

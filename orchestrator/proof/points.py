@@ -15,6 +15,9 @@ from typing import Final, NamedTuple
 
 from orchestrator.kernel.identifiers import CommandId
 
+THEN: Final = " then "
+"""Between the names of two deaths."""
+
 AFTER: Final = "+"
 """Ends the name of the point after a transaction's last operation, before anybody is told."""
 

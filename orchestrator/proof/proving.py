@@ -14,10 +14,13 @@ from typing import Final
 
 from orchestrator.journal.events import AttemptIntended, PhaseEnded, PhaseStarted
 from orchestrator.process_cell.config import load_cell
+from orchestrator.proof.afterwards import Proving
 from orchestrator.proof.choosing import Choice, all_points, one_point, some_points
 from orchestrator.proof.evidence import Proof, Subject
+from orchestrator.proof.points import THEN
 from orchestrator.proof.reach import Stage, not_reached, stages
-from orchestrator.proof.restart import Proving, Uninterrupted, prove, uninterrupted
+from orchestrator.proof.restart import prove
+from orchestrator.proof.run import Uninterrupted, uninterrupted
 from orchestrator.proof.story import Story
 from orchestrator.recipe.model import Recipe
 
@@ -38,6 +41,7 @@ class Asked:
     dead_s: tuple[float, ...] = DEAD_S
     workers: int = 2
     every_image: bool = False
+    double: bool = False
     only: str | None = None
 
 
@@ -60,6 +64,7 @@ def proof_of(
         RefusedError: ``asked.only`` names no point.
     """
     began = perf_counter()
+    then = (asked.only or "").partition(THEN)[2]
     with _folder() as folder:
         first = uninterrupted(story, folder)
         wanted = stages(first.course, first.events)
@@ -70,6 +75,8 @@ def proof_of(
             dead_s=asked.dead_s,
             workers=asked.workers,
             every_image=asked.every_image,
+            double=asked.double,
+            then=then or None,
         )
         with first.disk:
             runs = prove(story, first, choice.points, proving, folder)
@@ -92,7 +99,7 @@ def proof_of(
 
 def _chosen(first: Uninterrupted, wanted: list[Stage], asked: Asked) -> Choice:
     if asked.only is not None:
-        return one_point(first.course, asked.only)
+        return one_point(first.course, asked.only.partition(THEN)[0])
     if asked.cuts is None:
         return all_points(first.course, asked.seed)
     return some_points(first.course, wanted, asked.cuts, asked.seed)
