@@ -20,6 +20,7 @@ import pytest
 from devices.drivers.watson_marlow_530du import WatsonMarlow530Du
 from devices.interfaces.fluid_transfer import PumpVolume
 from hw_mocks.emulator import Moment
+from orchestrator.cli.main import main
 from orchestrator.engine.actor import Actor
 from orchestrator.engine.core import Core
 from orchestrator.engine.recognition import equipment_seen
@@ -191,6 +192,29 @@ def test_one_point_is_replayed_by_its_name() -> None:
             for _ in range(2)]  # fmt: skip
     assert told[0] == told[1]
     assert told[0][0]["points"] == ["sent/P1/40/3"]
+
+
+def test_a_second_death_is_replayed_by_its_name() -> None:
+    once = proof_of(story(), recipe(), Asked(seed=SEED, only="sent/P1/40/3", double=True))
+    assert len(once.second_deaths) > 10
+    assert once.is_proven, once.as_text()
+    name = sorted(once.second_deaths)[0]
+    again = proof_of(story(), recipe(), Asked(seed=SEED, only=name))
+    assert [run["points"] for run in again.runs] == [[name]] * len(again.runs)
+    assert again.is_proven
+    assert again.runs
+
+
+def test_a_call_that_says_no_number_of_points_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["prove", "restart", str(PROTOCOL), "--cuts", "some"]) == 2
+    assert "die at some points" in capsys.readouterr().err
+
+
+def test_a_point_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "restart", str(PROTOCOL), "--only", "sent/P1/99999/1"]) == 1
+    assert "no such point" in capsys.readouterr().err
 
 
 def test_each_stage_of_each_act_is_asked_for(tmp_path: Path) -> None:
