@@ -270,7 +270,7 @@ class Afterwards:
             "repeated": [str(one) for one in (*comparison.repeated, *comparison.unexplained)],
             "lost": [
                 *(str(one) for one in comparison.lost),
-                *differences(self._first.shown, shown_by(comparison, ledger), ended),
+                *differences(self._first.shown, shown_by(comparison, ledger, events), ended),
             ],
             "held": _holds(events, started[-1]),
             "failed": f"it is broken: {batch.broken}"

@@ -221,6 +221,8 @@ class Proof:
         return lines
 
     def _reach(self) -> str:
+        if not self.stages:
+            return "reach: not asked of one point"
         if not self.not_reached:
             return (
                 f"reach: each of the {self.stages} stages of acts, hand work, questions and scans"

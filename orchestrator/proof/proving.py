@@ -85,7 +85,7 @@ def proof_of(
         subject=_subject(story, recipe, first, asked),
         choice=choice,
         runs=tuple(runs),
-        stages=len(wanted),
+        stages=0 if asked.only else len(wanted),
         not_reached=tuple(str(one) for one in missed),
         findings=first.findings,
         phase_kinds={

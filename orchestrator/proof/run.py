@@ -26,7 +26,7 @@ from orchestrator.process_cell.emulated import EmulatedCell, emulated_cell
 from orchestrator.process_cell.simulation import LONGEST_DAYS, is_over
 from orchestrator.proof.boundaries import WatchedJournal, WatchedLine
 from orchestrator.proof.disk import Disk
-from orchestrator.proof.judging import Shown, shown_by
+from orchestrator.proof.judging import PhaseShown, shown_by
 from orchestrator.proof.points import Course
 from orchestrator.proof.story import Story
 from orchestrator.records.comparison import LedgerEffect, compare
@@ -43,7 +43,7 @@ class Uninterrupted:
     course: Course
     disk: Disk
     events: list[Recorded[AnyEvent]]
-    shown: dict[tuple[str, int], Shown]
+    shown: dict[str, PhaseShown]
     ended_s: float
     phases_ended: dict[str, float]
     """By phase, the second at which it ended."""
@@ -214,7 +214,7 @@ class First(Run):
             course=self.course,
             disk=self.disk,
             events=events,
-            shown=shown_by(comparison, ledger),
+            shown=shown_by(comparison, ledger, events),
             ended_s=self.now_s(),
             phases_ended={
                 str(one.event.path): (one.at - began).to(second)
