@@ -4,7 +4,7 @@ A first run counts the points. The second is the same run; at each chosen point 
 forks, and the child is the run that dies there: journal and wires are severed, the room goes
 on alone for a while, a new engine starts on what a power cut could have left of the journal
 and goes on to the end of the phase that was cut, or to the procedure's end. No point is
-reached by running from the start again. Decision record 0020 has the reasons.
+reached by running from the start again. Decision record 0026 has the reasons.
 """
 
 from __future__ import annotations
