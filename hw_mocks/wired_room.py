@@ -19,7 +19,8 @@ it was refused:
     scan        scan, by      a person scans what the view ``work`` says is awaited
     read        act, by       a second person reads the labels of what a task was done on
     kill_at     equipment, moment, count, pid   SIGKILL the process at that moment from now
-                hears           with the moment ``heard``: the text that the host's bytes bear
+                hears           with the moment ``heard``: the text that the host's bytes
+                                bear; without it any bytes
                 after_s         so much later by the room's time
     terminal    console       where people find their screen; a daemon says this of itself
 
@@ -451,7 +452,8 @@ class WiredRoom:
             moment = Moment(_text(request, "moment"))
         except ValueError as unknown:
             raise _refused("kill_at", f"{unknown}; known: {', '.join(Moment)}") from unknown
-        hears = _text(request, "hears") if moment is Moment.HEARD else ""
+        by_text = moment is Moment.HEARD and "hears" in request
+        hears = _text(request, "hears") if by_text else ""
         if asks != os.getppid() or pid == os.getpid() or _parent_of(pid) != asks:
             raise _refused(
                 "kill_at", "only the process that started the room may name one that it started"

@@ -22,11 +22,11 @@ ROOT: Final = Path(__file__).parents[1]
 KEPT: Final = ROOT / ".release-proof"
 SOURCE: Final = ("chain_of_identity", "devices", "hw_mocks", "orchestrator", "protocols")
 HARNESS: Final = (
-    "tests/crash/kills.py",
     "tests/crash/release_proof_kills.py",
     "tests/property/frames.py",
     "tests/property/paper_instruments.py",
     "tests/property/release_proof_frames.py",
+    "tests/proof/seed_and_wash.py",
     "tests/release_proof.py",
     "tests/simulation/left_out.py",
     "tests/simulation/many.py",
@@ -77,6 +77,16 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "dead_times": "by turns",
         "holds_that_no_row_allows": "none",
     },
+    "kills drawn, all": {
+        "kills": "500",
+        "with_an_attempt_open": "300 at least",
+        "after_the_first_byte": "150 at least",
+        "open_at_each": "each 1 at least",
+        "repeated": "0",
+        "lost": "0",
+        "holds_that_no_row_allows": "none",
+    },
+    "kills drawn, part": {"kills": "50", "repeated": "0", "lost": "0", "failed": "0"},
     "kills, run": {"status": "complete", "repeated": "0", "lost": "0", "sound": "True"},
     "marrow at four hours": {
         "complete": "4",

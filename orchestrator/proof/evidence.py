@@ -49,6 +49,41 @@ class Subject:
     phases: int
     days: float
 
+    def as_lines(self) -> list[str]:
+        """Return what people read of it."""
+        dead = ", ".join(f"{one:g} s" for one in self.dead_s)
+        return [
+            f"{self.title} ({self.document} version {self.version})",
+            f"recipe {self.recipe}",
+            f"cell {self.cell_name} {self.cell}",
+            f"cellwright {self.product}, seed {self.seed}, dead for {dead} in turn",
+            f"uninterrupted: {self.acts} acts, {self.phases} phases, "
+            f"{self.events} events, {self.days:.1f} days",
+        ]
+
+
+def about(subject: Subject, findings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a program reads of what was proven, and of its uninterrupted run."""
+    return {
+        "product": subject.product,
+        "protocol": {
+            "title": subject.title,
+            "document": subject.document,
+            "version": subject.version,
+            "recipe": subject.recipe,
+        },
+        "cell": {"name": subject.cell_name, "digest": subject.cell},
+        "seed": subject.seed,
+        "dead_s": list(subject.dead_s),
+        "uninterrupted": {
+            "acts": subject.acts,
+            "events": subject.events,
+            "phases": subject.phases,
+            "days": round(subject.days, 2),
+            "findings": list(findings),
+        },
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -118,25 +153,8 @@ class Proof:
 
     def as_json(self, *, every_run: bool = False) -> dict[str, Any]:
         """Return the object that ``--json`` prints; with ``every_run``, the evidence."""
-        subject = self.subject
         told: dict[str, Any] = {
-            "product": subject.product,
-            "protocol": {
-                "title": subject.title,
-                "document": subject.document,
-                "version": subject.version,
-                "recipe": subject.recipe,
-            },
-            "cell": {"name": subject.cell_name, "digest": subject.cell},
-            "seed": subject.seed,
-            "dead_s": list(subject.dead_s),
-            "uninterrupted": {
-                "acts": subject.acts,
-                "events": subject.events,
-                "phases": subject.phases,
-                "days": round(subject.days, 2),
-                "findings": list(self.findings),
-            },
+            **about(self.subject, self.findings),
             "points": {
                 kind.value: {"there": self.choice.there[kind], "died_at": self.choice.chosen(kind)}
                 for kind in Kind
@@ -164,15 +182,8 @@ class Proof:
 
     def as_text(self) -> str:
         """Return what people read."""
-        subject = self.subject
-        dead = ", ".join(f"{one:g} s" for one in subject.dead_s)
         lines = [
-            f"{subject.title} ({subject.document} version {subject.version})",
-            f"recipe {subject.recipe}",
-            f"cell {subject.cell_name} {subject.cell}",
-            f"cellwright {subject.product}, seed {subject.seed}, dead for {dead} in turn",
-            f"uninterrupted: {subject.acts} acts, {subject.phases} phases, "
-            f"{subject.events} events, {subject.days:.1f} days",
+            *self.subject.as_lines(),
             *(f"  {one}" for one in self.findings),
             "",
             "died at",

@@ -65,7 +65,7 @@ def proof_of(
     """
     began = perf_counter()
     then = (asked.only or "").partition(THEN)[2]
-    with _folder() as folder:
+    with in_memory() as folder:
         first = uninterrupted(story, folder)
         wanted = stages(first.course, first.events)
         choice = _chosen(first, wanted, asked)
@@ -82,7 +82,7 @@ def proof_of(
             runs = prove(story, first, choice.points, proving, folder)
     missed = [] if asked.only else not_reached(wanted, runs)
     return Proof(
-        subject=_subject(story, recipe, first, asked),
+        subject=subject_of(story, recipe, first, asked),
         choice=choice,
         runs=tuple(runs),
         stages=0 if asked.only else len(wanted),
@@ -105,7 +105,8 @@ def _chosen(first: Uninterrupted, wanted: list[Stage], asked: Asked) -> Choice:
     return some_points(first.course, wanted, asked.cuts, asked.seed)
 
 
-def _subject(story: Story, recipe: Recipe, first: Uninterrupted, asked: Asked) -> Subject:
+def subject_of(story: Story, recipe: Recipe, first: Uninterrupted, asked: Asked) -> Subject:
+    """Return what is proven, and how its uninterrupted run went."""
     cell = load_cell(story.cell_file)
     events = [one.event for one in first.events]
     acts = {(one.batch, one.path, one.word) for one in events if isinstance(one, AttemptIntended)}
@@ -127,7 +128,7 @@ def _subject(story: Story, recipe: Recipe, first: Uninterrupted, asked: Asked) -
 
 
 @contextmanager
-def _folder() -> Generator[Path]:
+def in_memory() -> Generator[Path]:
     """Yield a folder for journals, in memory where there is room."""
     base = None
     if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK):

@@ -8,38 +8,21 @@ nothing lost, and the bags hold what they hold without a kill.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator.journal.events import HostStarted
+from orchestrator.cli.main import main
 from orchestrator.kernel.quantities import mL
-from orchestrator.records.comparison import Comparison
+from orchestrator.process_cell.two_processes import CLI, Control
+from orchestrator.proof.kills import HANDS, Kill, Killed, killed_run
 from tests.simulation.thin import BAG, KIT, TRANSFERRED
-from tests.simulation.wires import (
-    RoomProcess,
-    a_daemon,
-    a_room,
-    journal_of,
-    judged,
-    put_on_file,
-    stop,
-    wait_for_the_end,
-)
+from tests.simulation.wires import thin_staged
 
 NONE, MID_MOTION, BEYOND = 0.0, 20.0, 3600.0
 """How long the daemon is dead: a dose of 60 mL takes 90 s, so 20 s end in its middle."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Where a daemon dies, and for how long: at which passing of the moment since it started."""
-
-    equipment: str
-    moment: str
-    count: int
-    dead_s: float
 
 
 RUNS = (
@@ -67,62 +50,21 @@ P1 turns empty, rinses the new joint, shows its first dose, and then moves the c
 """
 
 
-@dataclass(frozen=True, slots=True)
-class CameTo:
-    """What came of a run whose daemon was killed."""
-
-    comparison: Comparison
-    kills: list[tuple[str, str]]
-    vessel_mL: float
-    bag_mL: float
-
-
-def run_with_kills(
-    folder: Path,
-    *kills: Kill,
-    loses_power: str = "",
-    then: str = "orchestrator.cli.main",
-) -> CameTo:
+def run_with_kills(folder: Path, *kills: Kill, then: str = CLI) -> tuple[Killed, float, float]:
     """Run the thin path to its end; ``then`` is the daemon that goes on after a kill.
 
-    Power is lost by the instrument ``loses_power`` while the daemon is dead.
+    Returns also what is in the vessel and in the bag in the end, in mL.
     """
-    data = folder / "data"
-    put_on_file(data)
-    module = "orchestrator.cli.main"
-    with a_room(folder / "room") as room:
-        for count, kill in enumerate(kills, start=1):
-            with a_daemon(data, room.folder, module=module) as daemon:
-                _arm(room, kill, daemon.pid)
-                assert not wait_for_the_end(data, daemon), f"it ended before {kill}"
-                assert (daemon.communicate()[1], daemon.returncode) == ("", -9)
-            looked = room.ask("look")
-            dead_from_s = looked["at_s"]
-            assert len(looked["kills"]) == count
-            assert looked["kills"][-1]["at_s"] == dead_from_s, "it stands still from the kill on"
-            woken_s = room.ask("advance", seconds=kill.dead_s)["at_s"]
-            assert woken_s == pytest.approx(dead_from_s + kill.dead_s)
-            if loses_power:
-                assert room.ask("power_cycle", equipment=loses_power) == {"cycled": loses_power}
-            module = then
+    volumes: dict[str, float] = {}
 
-        with a_daemon(data, room.folder, module=module) as last:
-            assert wait_for_the_end(data, last), last.communicate()
-            assert stop(last) == ""
-        passed = [(kill["equipment"], kill["moment"]) for kill in room.ask("look")["kills"]]
-        vessel = room.ask("contents", container=f"{KIT}/vessel")["volume_mL"]
-        bag = room.ask("contents", container=BAG)["volume_mL"]
-        ledger = room.ask("ledger")["ledger"]
-    starts = sum(isinstance(one.event, HostStarted) for one in journal_of(data))
-    assert starts == len(kills) + 1
-    return CameTo(judged(data / "journal.sqlite", ledger), passed, vessel, bag)
+    def look(room: Control) -> None:
+        for one in (f"{KIT}/vessel", BAG):
+            volumes[one] = room.ask("contents", container=one)["volume_mL"]
 
-
-def _arm(room: RoomProcess, kill: Kill, pid: int) -> None:
-    armed = room.ask(
-        "kill_at", equipment=kill.equipment, moment=kill.moment, count=kill.count, pid=pid
-    )
-    assert armed.get("pid") == pid, armed
+    ran = killed_run(thin_staged(then), folder, kills, ask=look)
+    assert [row["planned"] for row in ran.rows] == [str(kill) for kill in kills]
+    assert (ran.status, ran.is_sound, ran.holds_before) == ("complete", True, ())
+    return ran, volumes[f"{KIT}/vessel"], volumes[BAG]
 
 
 @pytest.mark.requirement("PRC-09")
@@ -131,24 +73,44 @@ def _arm(room: RoomProcess, kill: Kill, pid: int) -> None:
 def test_killed_and_started_again_it_does_nothing_twice_and_loses_nothing(
     tmp_path: Path, kills: tuple[Kill, ...]
 ) -> None:
-    ran = run_with_kills(tmp_path, *kills)
-    assert ran.kills == [(kill.equipment, kill.moment) for kill in kills]
+    ran, vessel_mL, bag_mL = run_with_kills(tmp_path, *kills)
     assert ran.comparison.agrees, ran.comparison.findings
     assert ran.comparison.held == ()
-    assert ran.vessel_mL == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
-    assert ran.bag_mL == pytest.approx(100 + 1 - TRANSFERRED.to(mL), abs=0.5)
+    assert all(row["open"] for row in ran.rows if row["equipment"] != HANDS)
+    assert vessel_mL == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+    assert bag_mL == pytest.approx(100 + 1 - TRANSFERRED.to(mL), abs=0.5)
 
 
 def test_an_instrument_that_lost_its_power_meanwhile_is_put_to_two_people(tmp_path: Path) -> None:
-    ran = run_with_kills(tmp_path, Kill("V1", "ended", 3, MID_MOTION), loses_power="V1")
+    kill = Kill("V1", "ended", 3, MID_MOTION, loses_power="V1")
+    ran, vessel_mL, _ = run_with_kills(tmp_path, kill)
     assert [(one.instrument, one.act) for one in ran.comparison.held] == [("V1", "set_valves")]
     assert ran.comparison.lost_acts == 0
     beside = {one.instrument for one in ran.comparison.findings}
     assert beside == {"V1"}, "no act names that the valves shut when their power went"
-    assert ran.vessel_mL == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
+    assert vessel_mL == pytest.approx(TRANSFERRED.to(mL), abs=0.5)
 
 
 def test_a_daemon_that_takes_doubt_for_nothing_done_is_found_to_repeat(tmp_path: Path) -> None:
-    ran = run_with_kills(tmp_path, Kill("P1", "moving", 4, NONE), then="tests.crash.faulty_daemon")
+    kill = Kill("P1", "moving", 4, NONE)
+    ran, vessel_mL, _ = run_with_kills(tmp_path, kill, then="tests.crash.faulty_daemon")
     assert ran.comparison.repeated_acts == 1, ran.comparison.findings
-    assert ran.vessel_mL == pytest.approx(1.5 * TRANSFERRED.to(mL), abs=2)
+    assert vessel_mL == pytest.approx(1.5 * TRANSFERRED.to(mL), abs=2)
+
+
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.timeout(180)
+def test_a_protocol_survives_ten_kills_drawn_by_the_seed(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = Path(__file__).parents[1] / "proof" / "seed_and_wash.py"
+    arguments = ("--kills", "10", "--seed", str(seed), "--json", "--to", str(tmp_path))
+    status = main(["prove", "restart", str(protocol), *arguments])
+    said = json.loads(capsys.readouterr().out)
+    assert (said["repeated"], said["lost"], said["failed"]) == (0, 0, 0), said
+    assert (status, said["kills"], said["proven"]) == (0, 10, True)
+    assert said["with_an_attempt_open"] >= 5
+    assert 1 <= said["after_the_first_byte"] <= said["with_an_attempt_open"]
+    kept: dict[str, Any] = json.loads((tmp_path / "kills.json").read_text())
+    assert len(kept["every_kill"]) == 10
+    assert "with an attempt open" in (tmp_path / "kills.txt").read_text()

@@ -1,42 +1,31 @@
 """The software dies everywhere on the thin path, and at most once more in the recovery.
 
 Method: ``orchestrator.proof``, the harness that users have for their own protocols, on one
-transfer whose kit is docked by hand at a pump just powered on. What it can't do is here: to
-die at the same place again and again.
+transfer whose kit is docked by hand at a pump just powered on: in memory at points, and again
+and again at the same place as a process that is killed.
 """
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hw_mocks.world import World
 from orchestrator.engine.engine import Engine
-from orchestrator.journal.events import AnyEvent, AttemptIntended, AttemptSettled, StateChanged
-from orchestrator.journal.journal import Recorded
-from orchestrator.kernel.quantities import mL
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.proof.evidence import Proof
+from orchestrator.proof.kills import Kill, killed_run
 from orchestrator.proof.proving import Asked, proof_of
-from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import (
-    BAG,
-    BATCH,
-    CELL,
-    KIT,
-    SEED,
-    TRANSFERRED,
-    USER,
-    begin,
-    bring,
-    on_file,
-    recipe_that_docks,
-    thin_cell,
-)
+from tests.simulation.thin import BATCH, CELL, SEED, USER, bring, on_file, recipe_that_docks
+from tests.simulation.wires import thin_staged
 
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
+
+SPEED_SET = Kill("P1", "heard", 1, 0, hears="1SP")
+ASKED_ONCE_MORE = Kill("P1", "heard", 8, 0, hears="1RS")
+"""After a start at which the speed is set already: just before the trigger."""
 
 
 class ThinStory:
@@ -95,52 +84,20 @@ def test_dying_twice_at_each_operation_of_a_recovery_repeats_nothing() -> None:
 
 
 @pytest.mark.requirement("PRC-09")
-@pytest.mark.parametrize("act", ["turn_empty_pump", "pump_volume"])
-def test_dying_again_and_again_before_a_trigger_holds_nothing(tmp_path: Path, act: str) -> None:
-    async def story() -> None:
-        async with thin_cell(tmp_path, kit_at="rack") as cell:
-            for _ in range(4):
-                await _run_until_intent(cell, act)
-            async with cell.engine() as engine:
-                await _go_to_the_end(engine)
-                assert engine.core.state.batches[BATCH].status == "complete"
-                events = [one.event for one in engine.core.journal.events()]
-            _assert_moved_once(cell)
-        verdicts = [one.verdict for one in events if isinstance(one, AttemptSettled)]
-        assert verdicts.count("nothing") == 4
-        assert not any(isinstance(one, StateChanged) and one.trigger == "hold" for one in events)
-
-    run_in_virtual_time(story())
-
-
-async def _run_until_intent(cell: EmulatedCell, act: str) -> None:
-    """Run an engine till it dies as its pump's ``act`` is intended."""
-    died = asyncio.get_running_loop().create_future()
-    async with cell.engine() as engine:
-
-        def listen(recorded: Recorded[AnyEvent]) -> None:
-            event = recorded.event
-            if not isinstance(event, AttemptIntended) or died.done():
-                return
-            if f"{event.equipment} {event.asked['kind']}" == f"P1 {act}":
-                cell.sever(engine)
-                died.set_result(None)
-
-        engine.core.listeners.append(listen)
-        going = asyncio.ensure_future(_go_to_the_end(engine))
-        await asyncio.wait({died, going}, return_when=asyncio.FIRST_COMPLETED)
-        going.cancel()
-
-
-async def _go_to_the_end(engine: Engine) -> None:
-    if BATCH not in engine.core.state.batches:
-        await begin(engine, recipe_that_docks())
-    await engine.ended(BATCH)
-
-
-def _assert_moved_once(cell: EmulatedCell) -> None:
-    bag = cell.world.contents(BAG).volume_mL
-    vessel = cell.world.contents(f"{KIT}/vessel").volume_mL
-    moved = TRANSFERRED.to(mL)
-    assert vessel == pytest.approx(moved, abs=0.5)
-    assert bag == pytest.approx(100 + 1 - moved, abs=0.5)
+@pytest.mark.parametrize(
+    ("act", "kills"),
+    [
+        ("turn_empty_pump", [SPEED_SET, ASKED_ONCE_MORE, ASKED_ONCE_MORE, ASKED_ONCE_MORE]),
+        ("pump_volume", [replace(SPEED_SET, count=2), SPEED_SET, SPEED_SET, SPEED_SET]),
+    ],
+)
+def test_dying_again_and_again_before_a_trigger_holds_nothing(
+    tmp_path: Path, act: str, kills: list[Kill]
+) -> None:
+    ran = killed_run(thin_staged(), tmp_path, kills)
+    assert ran.status == "complete"
+    came_to = [(row["act"], row["trigger_left"], row["came_to"]) for row in ran.rows]
+    assert came_to == [(act, False, "nothing")] * len(kills)
+    assert len({row["command"] for row in ran.rows}) == len(kills)
+    assert not any(row["holds"] for row in ran.rows)
+    assert ran.comparison.agrees, ran.comparison.findings

@@ -14,9 +14,10 @@ import pytest
 
 from orchestrator.cli.demo import PROTOCOL
 from orchestrator.cli.recipes import written_recipe
-from orchestrator.cli.wire_demo import PartEndedError, simulate_over_wires
+from orchestrator.cli.wire_demo import simulate_over_wires
 from orchestrator.journal.events import HostStarted, HostStopped
 from orchestrator.process_cell.simulation import simulate
+from orchestrator.process_cell.two_processes import PartEndedError
 from tests.simulation.wires import acts_by_phase, journal_of
 
 SEED = 1

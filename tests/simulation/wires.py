@@ -34,6 +34,8 @@ from orchestrator.journal.events import (
 from orchestrator.journal.journal import Journal, Recorded, read_events
 from orchestrator.process_cell.config import load_cell
 from orchestrator.process_cell.emulated_people import let_people_in
+from orchestrator.process_cell.two_processes import CLI
+from orchestrator.proof.kills import Staged
 from orchestrator.records.comparison import Comparison, LedgerEffect, compare
 from orchestrator.virtual_time import USUAL_START, run_in_virtual_time, virtual_clock
 from tests.simulation.thin import BATCH, CELL, on_file, recipe_that_docks
@@ -158,6 +160,15 @@ def put_on_file(data: Path) -> None:
         journal.close()
 
     run_in_virtual_time(write(), start=USUAL_START)
+
+
+def thin_staged(daemon: str = CLI) -> Staged:
+    """Return the thin path as two processes run it; ``daemon`` goes on after the first kill."""
+
+    def room(folder: Path) -> tuple[str, ...]:
+        return ("-m", "tests.simulation.thin_room", str(folder))
+
+    return Staged(CELL, BATCH, put_on_file, room, daemon)
 
 
 def journal_of(data: Path, *, from_seq: int = 1) -> Iterator[Recorded[AnyEvent]]:
