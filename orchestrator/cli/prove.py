@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from orchestrator.recipe.model import Recipe
 
 ALL: Final = "all"
+CLASSES: Final = "classes"
 
 
 def restart(
     protocol: Annotated[Path, typer.Argument(help="The protocol file")],
     cell: Annotated[Path | None, typer.Option(help="The process cell file")] = None,
-    cuts: Annotated[str, typer.Option(help="At how many points to die: all, or a number")] = ALL,
+    cuts: Annotated[
+        str, typer.Option(help="Where to die: all, classes, or at so many points")
+    ] = ALL,
     seed: Annotated[int, typer.Option(help="Decides on all chance, and on what is drawn")] = 1,
     dead: Annotated[
         list[float] | None,
@@ -62,6 +65,7 @@ def restart(
     asked = Asked(
         seed=seed,
         cuts=_number(cuts),
+        classes=cuts == CLASSES,
         dead_s=tuple(dead or (DEAD_S if kills is None else KILLS_DEAD_S)),
         workers=workers,
         every_image=every_image,
@@ -94,7 +98,7 @@ def _by_kills(
 ) -> int:
     from orchestrator.proof.killing import proof_by_kills, write_kills
 
-    if asked.cuts is not None or asked.only or asked.double or asked.every_image:
+    if asked.cuts is not None or asked.classes or asked.only or asked.double or asked.every_image:
         raise CallRefusedError(
             "kill processes and die at points in one call",
             why="--cuts, --only, --double and --every-image are of deaths in memory, --kills of"
@@ -113,13 +117,13 @@ def _by_kills(
 
 
 def _number(cuts: str) -> int | None:
-    if cuts == ALL:
+    if cuts in (ALL, CLASSES):
         return None
     if not cuts.isascii() or not cuts.isdecimal() or int(cuts) < 1:
         raise CallRefusedError(
             f"die at {cuts} points",
-            why="it is neither 'all' nor a number from 1",
-            do_next="Write --cuts all, or e.g. --cuts 500",
+            why="it is neither 'all', 'classes' nor a number from 1",
+            do_next="Write --cuts all, --cuts classes, or e.g. --cuts 500",
         )
     return int(cuts)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import shake_128
 from typing import Final, TypeVar
@@ -65,6 +66,27 @@ def some_points(course: Course, wanted: Sequence[Stage], number: int, seed: int)
         ]
         for point in shuffled(pool, f"{seed} pool")[:left]:
             chosen[point.name] = point
+    return _choice(course, list(chosen.values()))
+
+
+def points_of_classes(
+    course: Course, of_class: Mapping[str, Sequence[tuple[str, Stage]]], seed: int
+) -> Choice:
+    """Choose two points in each class of stages, so that as many phases as can be are cut.
+
+    The first is where its stage begins, the second is drawn in a stage of another phase.
+    """
+    by_name = {point.name: point for point in course.points}
+    chosen: dict[str, Point] = {}
+    cut: Counter[str] = Counter()
+    for name, members in of_class.items():
+        for n in range(2):
+            drawn = shuffled(members, f"{seed} {name} {n}")
+            path, stage = min(drawn, key=lambda one: cut[one[0]])
+            if stage.points:
+                point = _drawn(stage.points, f"{seed} {name}") if n else stage.points[0]
+                chosen[point] = by_name[point]
+                cut[path] += 1
     return _choice(course, list(chosen.values()))
 
 

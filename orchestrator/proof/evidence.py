@@ -44,6 +44,8 @@ class Subject:
     cell: str
     seed: int
     dead_s: tuple[float, ...]
+    acting: tuple[str, ...]
+    """Every instrument that acts in it, and hands."""
     acts: int
     events: int
     phases: int
@@ -76,6 +78,7 @@ def about(subject: Subject, findings: Sequence[str] = ()) -> dict[str, Any]:
         "seed": subject.seed,
         "dead_s": list(subject.dead_s),
         "uninterrupted": {
+            "acting": list(subject.acting),
             "acts": subject.acts,
             "events": subject.events,
             "phases": subject.phases,
@@ -99,6 +102,8 @@ class Proof:
     phase_kinds: Mapping[str, str]
     """By phase, its kind."""
     wall_s: float
+    by_classes: bool = False
+    """Whether a class of stages counts as reached by any one stage of it."""
 
     @property
     def repeated(self) -> int:
@@ -232,14 +237,11 @@ class Proof:
         return lines
 
     def _reach(self) -> str:
-        if not self.stages:
-            return "reach: not asked of one point"
+        what = "classes of stages" if self.by_classes else "stages"
+        there = f"{what} of acts, hand work, questions and scans"
         if not self.not_reached:
-            return (
-                f"reach: each of the {self.stages} stages of acts, hand work, questions and scans"
-            )
-        reached = self.stages - len(self.not_reached)
-        return f"reach: {reached} of {self.stages} stages of acts, hand work, questions and scans"
+            return f"reach: each of the {self.stages} {there}"
+        return f"reach: {self.stages - len(self.not_reached)} of {self.stages} {there}"
 
 
 def write_evidence(proof: Proof, folder: Path) -> Sequence[Path]:

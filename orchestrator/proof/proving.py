@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,10 +15,16 @@ from typing import Final
 from orchestrator.journal.events import AttemptIntended, PhaseEnded, PhaseStarted
 from orchestrator.process_cell.config import load_cell
 from orchestrator.proof.afterwards import Proving
-from orchestrator.proof.choosing import Choice, all_points, one_point, some_points
+from orchestrator.proof.choosing import (
+    Choice,
+    all_points,
+    one_point,
+    points_of_classes,
+    some_points,
+)
 from orchestrator.proof.evidence import Proof, Subject
 from orchestrator.proof.points import THEN
-from orchestrator.proof.reach import Stage, not_reached, stages
+from orchestrator.proof.reach import Stage, classes, classes_not_reached, not_reached, stages
 from orchestrator.proof.restart import prove
 from orchestrator.proof.run import Uninterrupted, uninterrupted
 from orchestrator.proof.story import Story
@@ -34,7 +40,10 @@ ROOM_BYTES: Final = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a proof is to do. ``cuts`` is None for all points."""
+    """What a proof is to do. ``cuts`` is None for all points.
+
+    With ``classes`` it dies at two points of each class of stages instead.
+    """
 
     seed: int = 1
     cuts: int | None = None
@@ -42,6 +51,7 @@ class Asked:
     workers: int = 2
     every_image: bool = False
     double: bool = False
+    classes: bool = False
     only: str | None = None
 
 
@@ -68,7 +78,13 @@ def proof_of(
     with in_memory() as folder:
         first = uninterrupted(story, folder)
         wanted = stages(first.course, first.events)
-        choice = _chosen(first, wanted, asked)
+        kinds = {
+            str(one.event.path): one.event.phase
+            for one in first.events
+            if isinstance(one.event, PhaseStarted)
+        }
+        of_class = classes(wanted, kinds)
+        choice = _chosen(first, wanted, of_class, asked)
         told(f"{len(choice.points)} points to die at")
         proving = Proving(
             seed=asked.seed,
@@ -80,7 +96,11 @@ def proof_of(
         )
         with first.disk:
             runs = prove(story, first, choice.points, proving, folder)
-    missed = [] if asked.only else not_reached(wanted, runs)
+    missed: list[str] = []
+    if asked.classes:
+        missed = classes_not_reached(of_class, runs)
+    elif not asked.only:
+        missed = [str(one) for one in not_reached(wanted, runs)]
     return Proof(
         subject=subject_of(story, recipe, first, asked),
         choice=choice,
@@ -88,18 +108,22 @@ def proof_of(
         stages=0 if asked.only else len(wanted),
         not_reached=tuple(str(one) for one in missed),
         findings=first.findings,
-        phase_kinds={
-            str(one.event.path): one.event.phase
-            for one in first.events
-            if isinstance(one.event, PhaseStarted)
-        },
+        phase_kinds=kinds,
         wall_s=perf_counter() - began,
+        by_classes=asked.classes,
     )
 
 
-def _chosen(first: Uninterrupted, wanted: list[Stage], asked: Asked) -> Choice:
+def _chosen(
+    first: Uninterrupted,
+    wanted: Sequence[Stage],
+    of_class: Mapping[str, Sequence[tuple[str, Stage]]],
+    asked: Asked,
+) -> Choice:
     if asked.only is not None:
         return one_point(first.course, asked.only.partition(THEN)[0])
+    if asked.classes:
+        return points_of_classes(first.course, of_class, asked.seed)
     if asked.cuts is None:
         return all_points(first.course, asked.seed)
     return some_points(first.course, wanted, asked.cuts, asked.seed)
@@ -120,6 +144,9 @@ def subject_of(story: Story, recipe: Recipe, first: Uninterrupted, asked: Asked)
         cell=cell.digest,
         seed=asked.seed,
         dead_s=asked.dead_s,
+        acting=tuple(
+            sorted({str(one.equipment) for one in events if isinstance(one, AttemptIntended)})
+        ),
         acts=len(acts),
         events=len(events),
         phases=sum(isinstance(one, PhaseEnded) for one in events),

@@ -57,6 +57,35 @@ def stages(course: Course, events: Sequence[Recorded[AnyEvent]]) -> list[Stage]:
     return list(_Stages(course, events).all())
 
 
+def classes(
+    wanted: Iterable[Stage], phase_kinds: Mapping[str, str]
+) -> dict[str, list[tuple[str, Stage]]]:
+    """Return stages by what they are of: a kind of phase, what is done there, and the stage.
+
+    With each stage the path of its phase. Clearing a line is of no phase; its path is empty.
+    """
+    found: dict[str, list[tuple[str, Stage]]] = defaultdict(list)
+    for stage in wanted:
+        subject, _, what = stage.subject.partition(" ")
+        path = subject.partition("#")[0].partition("/")[2]
+        while path and path not in phase_kinds:
+            path = path.rpartition("/")[0]
+        done = "identity" if what.startswith("identity ") else what
+        found[f"{phase_kinds.get(path, 'no phase')}, {done}: {stage.name}"].append((path, stage))
+    return found
+
+
+def classes_not_reached(
+    of_class: Mapping[str, Sequence[tuple[str, Stage]]], runs: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return the classes of stages in none of whose stages a run died."""
+    return [
+        name
+        for name, members in of_class.items()
+        if len(not_reached((stage for _, stage in members), runs)) == len(members)
+    ]
+
+
 def not_reached(wanted: Iterable[Stage], runs: Sequence[Mapping[str, Any]]) -> list[Stage]:
     """Return the stages in which no run died."""
     by_point: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

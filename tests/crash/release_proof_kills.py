@@ -10,7 +10,6 @@ the room, never from what was planned.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from orchestrator.process_cell.simulation import REFERENCE_CELL
 from orchestrator.proof.killing import DEAD_S, proof_by_kills
 from orchestrator.proof.kills import HANDS, Kill, killed_run, staged
 from orchestrator.proof.proving import Asked
+from tests.proof.holds import ROWS, is_allowed, model_of
 from tests.release_proof import Measured, part, tell
 
 pytestmark = [pytest.mark.release_proof, pytest.mark.timeout(600)]
@@ -50,8 +50,6 @@ batch of twelve days is killed often, each of thirty acts a few times."""
 KILLS_A_PART: Final = 50
 DRAWN_WITH_AN_ATTEMPT_OPEN: Final = 300
 DRAWN_AFTER_THE_FIRST_BYTE: Final = 150
-
-DEVICES: Final = Path(__file__).parents[2] / "docs" / "devices.md"
 
 RUNS: Final = {
     1: (
@@ -264,41 +262,9 @@ def unjustified_hold(kill: Measured) -> str:
         by = kill["began"].get(held)
         if by is None:
             return f"{kill['planned']}: {held} is held, whose trigger hadn't left: {why}"
-        if not is_in_row(why, by):
+        if not is_allowed(why, by):
             return f"{kill['planned']}: {held} is held, which no row allows: {why}"
     return ""
-
-
-def row_of(equipment: str) -> str:
-    """Return when an instrument can't tell, in the words of ``docs/devices.md``."""
-    model = next(
-        (
-            one.model
-            for one in load_cell(REFERENCE_CELL).config.modules
-            if one.equipment == equipment
-        ),
-        HANDS,
-    )
-    section = re.search(rf"^## `{model}`\n(.*?)(?=^## |\Z)", DEVICES.read_text(), re.M | re.S)
-    assert section, f"{model} has no section"
-    row = re.search(r"- \*Can't tell when\*: (.*?)(?=\n- |\n\n|\Z)", section[1], re.S)
-    assert row, f"{model} has no row"
-    return " ".join(row[1].split())
-
-
-WITH_THE_POWER_ON: Final = {
-    "R1": r"stopped short of its target|the arm moved, and|off .* where its approach",
-    "C1": r"aborted|error",
-    "F1": r"stopped|holds at|reports",
-    "N1": r"the counter says of a count",
-}
-"""Doubts of the rows that can come about while no instrument loses its power, as none does
-here. Of the others the rows say that they can always tell then."""
-
-
-def is_in_row(why: str, equipment: str) -> bool:
-    """Return whether a doubt is one that the instrument's row speaks of."""
-    return re.search(WITH_THE_POWER_ON.get(equipment, r"(?!)"), why) is not None
 
 
 def told(kill: Measured) -> str:
@@ -307,7 +273,7 @@ def told(kill: Measured) -> str:
     byte = "after its first byte" if kill["trigger_left"] else "before its first byte"
     where = f"{act}, {byte}" if kill["equipment"] else act
     motion = f" ({dead_time(kill)})" if kill["trigger_left"] else ""
-    row = row_of(kill["equipment"]) if kill["equipment"] and kill["holds"] else ""
+    row = ROWS[model_of(kill["equipment"])].says if kill["equipment"] and kill["holds"] else ""
     held = [f"{one}: {why}; its row: {row}" for one, why in kill["holds"]]
     return (
         f"day {kill['day']:5.2f}  {kill['planned']:28} {where}; dead {kill['dead_s']:g} s{motion};"

@@ -18,6 +18,8 @@ from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.proof.evidence import Proof
 from orchestrator.proof.kills import Kill, killed_run
 from orchestrator.proof.proving import Asked, proof_of
+from tests.proof.release_proof_restart import told
+from tests.release_proof import Measured, part, tell
 from tests.simulation.thin import BATCH, CELL, SEED, USER, bring, on_file, recipe_that_docks
 from tests.simulation.wires import thin_staged
 
@@ -26,6 +28,9 @@ pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
 SPEED_SET = Kill("P1", "heard", 1, 0, hears="1SP")
 ASKED_ONCE_MORE = Kill("P1", "heard", 8, 0, hears="1RS")
 """After a start at which the speed is set already: just before the trigger."""
+
+RUNS_TWICE = 5_000
+SEEDS_TWICE = (1, 2, 3, 4)
 
 
 class ThinStory:
@@ -71,16 +76,34 @@ def test_dying_twice_repeats_nothing_and_loses_nothing(seed: int) -> None:
 
 @pytest.mark.release_proof
 @pytest.mark.requirement("PRC-09")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 def test_dying_at_every_point_repeats_nothing_and_loses_nothing() -> None:
     assert proven(Asked()).is_proven
 
 
 @pytest.mark.release_proof
 @pytest.mark.requirement("PRC-09")
-@pytest.mark.timeout(1800)
-def test_dying_twice_at_each_operation_of_a_recovery_repeats_nothing() -> None:
-    assert proven(Asked(cuts=60, double=True)).images > 5_000
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("drawn_by", SEEDS_TWICE)
+def test_dying_twice_at_each_operation_of_a_recovery_repeats_nothing(drawn_by: int) -> None:
+    twice = _twice(drawn_by)
+    assert (twice["repeated"], twice["lost"], twice["failed"]) == (0, 0, 0)
+
+
+@pytest.mark.release_proof
+@pytest.mark.requirement("PRC-09")
+@pytest.mark.timeout(600)
+def test_dying_twice_is_shown_by_thousands_of_runs() -> None:
+    parts = [_twice(drawn_by) for drawn_by in SEEDS_TWICE]
+    names = ("runs", "images", "repeated", "lost", "failed", "held")
+    total = tell("restart, twice", {name: sum(one[name] for one in parts) for name in names})
+    assert total["runs"] >= RUNS_TWICE
+    assert (total["repeated"], total["lost"], total["failed"]) == (0, 0, 0)
+
+
+def _twice(drawn_by: int) -> Measured:
+    asked = Asked(seed=drawn_by, cuts=60, double=True)
+    return part(f"restart, twice, seed {drawn_by}", lambda: told(proven(asked)))
 
 
 @pytest.mark.requirement("PRC-09")
