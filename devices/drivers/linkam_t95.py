@@ -99,7 +99,9 @@ _ERRORS: Final = {
     0x08: "no exit",
     0x20: "line error",
 }
-_BLIND: Final = 0x02 | 0x04 | 0x20  # with one of these the temperature isn't to be believed
+_BLIND: Final = 0x02 | 0x04
+"""With one of these the temperature isn't to be believed. A line error is none of them: it says
+that a request came garbled, as half of one does whose sender died, and nothing of the stage."""
 _TENTH: Final = 100  # thousandths of a degree
 
 

@@ -52,13 +52,15 @@ class PaperStage(Paper):
     def __init__(self, *shown: tuple[int, float], silent_to: bytes = b"") -> None:
         super().__init__(self.reply, split=until(b"\r"))
         self.shown = list(shown)
+        self.errors = 0x80
         self.silent_to = silent_to
 
     def reply(self, request: bytes) -> bytes | None:
         if self.silent_to and request.startswith(self.silent_to):
             return None
         if request == b"T\r":
-            return answer(*(self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]))
+            shown = self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+            return answer(*shown, errors=self.errors)
         return b"\r"
 
 
@@ -248,6 +250,20 @@ def test_a_stage_whose_sensor_is_open_shows_no_temperature() -> None:
         assert isinstance(settled.report, CannotTell)
 
     with_stage(Paper(lambda _: answer(0x01, 4.0, 0x82), split=until(b"\r")), story)
+
+
+def test_a_line_error_says_nothing_of_the_stage() -> None:
+    """Half a request of a process that died, and the next one behind it, come garbled."""
+
+    async def story(stage: LinkamT95) -> None:
+        before = Standing(values={"state": "holding", "temperature": "4.0"})
+        settled = await stage.effect_of(segment(), FIRST, before)
+        assert isinstance(settled.report, NothingDone)
+        assert await stage.read(TEMPERATURE) == "4 °C"
+
+    paper = PaperStage((0x30, 4.0))
+    paper.errors = 0xA0
+    with_stage(paper, story)
 
 
 def test_a_moving_stage_is_held_never_stopped() -> None:
