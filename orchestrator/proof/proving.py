@@ -97,16 +97,16 @@ def proof_of(
         with first.disk:
             runs = prove(story, first, choice.points, proving, folder)
     missed: list[str] = []
-    if asked.classes:
+    if asked.only is None and asked.classes:
         missed = classes_not_reached(of_class, runs)
-    elif not asked.only:
+    elif asked.only is None:
         missed = [str(one) for one in not_reached(wanted, runs)]
     return Proof(
         subject=subject_of(story, recipe, first, asked),
         choice=choice,
         runs=tuple(runs),
-        stages=0 if asked.only else len(wanted),
-        not_reached=tuple(str(one) for one in missed),
+        stages=0 if asked.only else len(of_class) if asked.classes else len(wanted),
+        not_reached=tuple(missed),
         findings=first.findings,
         phase_kinds=kinds,
         wall_s=perf_counter() - began,

@@ -22,7 +22,7 @@ from orchestrator.journal.events import EVENTS, AnyEvent, OutsideActSeen, PhaseS
 from orchestrator.journal.journal import Recorded, read_checkpoints, read_events
 from orchestrator.journal.verify import verify
 from orchestrator.journal.witness import Witness, WitnessContradictsError
-from orchestrator.process_cell.emulated import HOST, EmulatedCell
+from orchestrator.process_cell.emulated import HOST, EmulatedCell, open_journal
 from orchestrator.proof.disk import Disk, Failure, put_image
 from orchestrator.virtual_time import run_in_virtual_time
 from tests.simulation.thin import BATCH, begin, thin_cell
@@ -61,7 +61,7 @@ async def power_cut_after_lies(
         if name.startswith("journal.sqlite"):
             os.unlink(cell.folder / name)
     put_image(image, cell.folder)
-    cell._vfs = None  # pyright: ignore[reportPrivateUsage] - another disk
+    cell.open_journal = open_journal  # on another disk
     return events
 
 
