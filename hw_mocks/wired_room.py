@@ -20,7 +20,7 @@ it was refused:
     read        act, by       a second person reads the labels of what a task was done on
     kill_at     equipment, moment, count, pid   SIGKILL the process at that moment from now
                 hears           with the moment ``heard``: the text that the host's bytes
-                                bear; without it any bytes
+                                bear; an empty one: any bytes
                 after_s         so much later by the room's time
     terminal    console       where people find their screen; a daemon says this of itself
 
@@ -452,8 +452,9 @@ class WiredRoom:
             moment = Moment(_text(request, "moment"))
         except ValueError as unknown:
             raise _refused("kill_at", f"{unknown}; known: {', '.join(Moment)}") from unknown
-        by_text = moment is Moment.HEARD and "hears" in request
-        hears = _text(request, "hears") if by_text else ""
+        hears = request.get("hears") if moment is Moment.HEARD else ""
+        if not isinstance(hears, str):
+            raise _refused("kill_at", "it lacks hears; an empty text is in all bytes")
         if asks != os.getppid() or pid == os.getpid() or _parent_of(pid) != asks:
             raise _refused(
                 "kill_at", "only the process that started the room may name one that it started"

@@ -321,7 +321,7 @@ class _KeptRoom:
         return ("-m", module, "serve", str(self._staged.cell_file), "--json", *joined)
 
     def _arm(self, kill: Kill, daemon: Part) -> None:
-        hears = {"hears": kill.hears} if kill.hears else {}
+        hears = {"hears": kill.hears} if kill.moment == OF_WIRE else {}
         self._room.ask(
             "kill_at",
             equipment=kill.equipment,
