@@ -31,6 +31,9 @@ KILLS_A_BATCH: Final = 50
 ACTS_A_KILL: Final = 2.5
 """A batch has no more than so many kills, and so many acts for each."""
 
+FRUITLESS_MOST: Final = 5
+"""So many rounds in a row may end before any kill, where the real run isn't as the first one."""
+
 JSON_NAME: Final = "kills.json"
 TEXT_NAME: Final = "kills.txt"
 
@@ -167,7 +170,8 @@ def proof_by_kills(
         most = max(1, min(KILLS_A_BATCH, round(subject.acts / ACTS_A_KILL)))
         maker = _Maker(recipe, protocol, cell_file, first.course, asked, kills)
         with ThreadPoolExecutor(asked.workers) as pool:
-            while len(rows) < kills:
+            fruitless = 0
+            while len(rows) < kills and fruitless < FRUITLESS_MOST:
                 made = len(rows)
                 starts = range(made, kills, most)
                 shares = [(len(batches) + n, start) for n, start in enumerate(starts)]
@@ -175,8 +179,7 @@ def proof_by_kills(
                     rows += kept
                     batches.append(batch)
                     told(f"{len(rows)} of {kills} kills")
-                if len(rows) == made:
-                    break
+                fruitless = fruitless + 1 if len(rows) == made else 0
     return KillsProof(
         subject=subject,
         asked=kills,
