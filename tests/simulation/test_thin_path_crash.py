@@ -26,7 +26,7 @@ from tests.simulation.wires import thin_staged
 pytestmark = pytest.mark.leaves_tasks("a crash drops tasks on purpose")
 
 SPEED_SET = Kill("P1", "heard", 1, 0, hears="1SP")
-ASKED_ONCE_MORE = Kill("P1", "heard", 8, 0, hears="1RS")
+ASKED_ONCE_MORE = Kill("P1", "heard", 16, 0, hears="1RS")
 """After a start at which the speed is set already: just before the trigger."""
 
 RUNS_TWICE = 5_000
