@@ -1,0 +1,1 @@
+"""Show the suite one planted fault after another: it must catch each."""

@@ -1,0 +1,511 @@
+"""The museum: faults that a kernel like this one has had somewhere, one at a time.
+
+An exhibit is a patch of the source, applied by the test to a copy; the product knows nothing
+of it. Its suspects are the tests that are to catch it, the quickest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+JOURNAL: Final = "orchestrator/journal/journal.py"
+ACTOR: Final = "orchestrator/engine/actor.py"
+PUMP: Final = "devices/drivers/watson_marlow_530du.py"
+LIMITS: Final = "orchestrator/engine/limits.py"
+GATE: Final = "chain_of_identity/gate.py"
+CONVERSATION: Final = "devices/transport/conversation.py"
+
+THIN_PATH: Final = "tests/simulation/test_thin_path.py"
+THIN_PATH_DIES: Final = "tests/simulation/test_thin_path_crash.py"
+JOURNAL_ITSELF: Final = "tests/unit/journal"
+PUMP_ITSELF: Final = "tests/unit/drivers/test_watson_marlow_530du.py"
+GATE_ITSELF: Final = "tests/unit/identity/test_gate.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One place of the source: what stands there, once, and what is planted instead."""
+
+    file: str
+    stands: str
+    planted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One fault, and the tests that are to catch it."""
+
+    name: str
+    harm: str
+    edits: tuple[Edit, ...]
+    suspects: tuple[str, ...]
+
+
+EXHIBITS: Final = (
+    Exhibit(
+        "done-written-before-the-act",
+        "After a death the act counts as done, and the cells never got their dose.",
+        (
+            Edit(
+                ACTOR,
+                "                    await driver.trigger(act, command)\n",
+                "                    effect = Effect(done=str(getattr(act, 'volume', 1)))\n"
+                "                    done = AllDone(effect=effect)\n"
+                "                    await self._settle(phase, command, done, before, evidence)\n"
+                "                    await driver.trigger(act, command)\n"
+                "                    await driver.settle(act, command, before)\n"
+                "                    return None\n",
+            ),
+        ),
+        (THIN_PATH_DIES,),
+    ),
+    Exhibit(
+        "intent-after-the-trigger",
+        "After a death nobody knows that the act was begun, and it is done again.",
+        (
+            Edit(
+                ACTOR,
+                "        await core.record(\n            phase.batch,\n          "
+                "  AttemptIntended(\n",
+                "        await driver.prepare(rest)\n"
+                "        await driver.trigger(rest, command)\n"
+                "        await core.record(\n            phase.batch,\n          "
+                "  AttemptIntended(\n",
+            ),
+            Edit(
+                ACTOR,
+                "                    if not _told_to_wait(control):\n"
+                "                        await driver.prepare(act)\n",
+                "",
+            ),
+            Edit(
+                ACTOR,
+                "                    await driver.trigger(act, command)\n",
+                "",
+            ),
+        ),
+        (THIN_PATH_DIES,),
+    ),
+    Exhibit(
+        "normal-for-full",
+        "What was acknowledged is lost when the power fails.",
+        (Edit(JOURNAL, "synchronous = FULL", "synchronous = NORMAL"),),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "acknowledged-before-durable",
+        "An act follows on an intent that no disk holds.",
+        (
+            Edit(
+                JOURNAL,
+                "        self._waiting.append(waiting)\n        self._schedule(loop)\n",
+                "        waiting.set_result(None)\n        self._schedule(loop)\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "a-failed-write-is-tried-again",
+        "Nobody knows what the disk holds after a failed sync, and acts go on.",
+        (
+            Edit(
+                JOURNAL,
+                "        finally:\n            self.latch(why)\n",
+                "        finally:\n            pass\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "chain-without-head",
+        "A journal that was cut behind its newest checkpoint is taken for whole.",
+        (
+            Edit(
+                JOURNAL,
+                "        newest = self._newest_checkpoint()\n",
+                "        newest = None\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "two-writers",
+        "Two daemons drive one cell.",
+        (
+            Edit(
+                JOURNAL,
+                "        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "        pass\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "checkpoint-never-published",
+        "A record that was cut short can't be told from a whole one.",
+        (
+            Edit(
+                JOURNAL,
+                "                    self._connection.execute(_INSERT_CHECKPOINT, "
+                "(checkpoint.size, note))\n",
+                "                    del note\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "no-checkpoint-at-a-phase's-end",
+        "What was done since the last one is anchored to nothing.",
+        (
+            Edit(
+                "orchestrator/engine/engine.py",
+                "        del batch, path\n        await self.core.checkpoint()\n",
+                "        del batch, path\n",
+            ),
+        ),
+        ("tests/unit/engine", THIN_PATH),
+    ),
+    Exhibit(
+        "leaf-of-the-body-alone",
+        "When it was and of which batch can be changed without a trace.",
+        (
+            Edit(
+                JOURNAL,
+                '    return sha256(b"\\x00" + text.encode()).digest() == leaf\n',
+                "    return True\n",
+            ),
+        ),
+        (JOURNAL_ITSELF,),
+    ),
+    Exhibit(
+        "no-wait-for-idle",
+        "A pump that still turns is taken for one that has done nothing, and doses again.",
+        (
+            Edit(
+                PUMP,
+                "        shown = await self._until_idle(dose, before)\n"
+                "        if isinstance(asked, TurnEmptyPump):\n"
+                "            report = self._judge_empty(asked, dose, shown.tacho "
+                '- int(before.values["count"]))\n',
+                "        shown = await self._status()\n"
+                "        if isinstance(asked, TurnEmptyPump):\n"
+                "            report = self._judge_empty(asked, dose, shown.tacho "
+                '- int(before.values["count"]))\n',
+            ),
+        ),
+        (PUMP_ITSELF, THIN_PATH_DIES),
+    ),
+    Exhibit(
+        "counter-without-witness",
+        "A count that began anew with the power is believed.",
+        (
+            Edit(
+                PUMP,
+                "        if not before.witness:\n            return CannotTell(",
+                "        if before.witness is None:\n            return CannotTell(",
+            ),
+            Edit(
+                PUMP,
+                "        if moved < -self._idle_count:\n",
+                "        if moved < -self._idle_count and not before.values:\n",
+            ),
+        ),
+        (PUMP_ITSELF,),
+    ),
+    Exhibit(
+        "base-zero-taken-for-a-witness",
+        "A pump that was just powered on shows no restart, and is believed.",
+        (
+            Edit(
+                PUMP,
+                "        is_base = shown.tacho > self._idle_count\n",
+                "        is_base = True\n",
+            ),
+        ),
+        (PUMP_ITSELF,),
+    ),
+    Exhibit(
+        "resend-after-time-out",
+        "The pump doses twice: the reply was lost, not the command.",
+        (
+            Edit(
+                PUMP,
+                "        except NoReplyError as lost:\n            raise OutcomeUnknownError(\n"
+                "                self._what(asked),\n"
+                '                why="the dose command left',
+                "        except NoReplyError as lost:\n"
+                '            await self._say(b"DO%d" % dose.pulses, None)\n'
+                "            raise OutcomeUnknownError(\n"
+                "                self._what(asked),\n"
+                '                why="the dose command left',
+            ),
+        ),
+        (PUMP_ITSELF,),
+    ),
+    Exhibit(
+        "late-reply-accepted",
+        "The answer to the question before is taken for this one's.",
+        (
+            Edit(
+                CONVERSATION,
+                "        if self._numbered:\n            return\n        # The answer",
+                "        return\n        # The answer",
+            ),
+        ),
+        ("tests/unit/transport/test_conversation.py",),
+    ),
+    Exhibit(
+        "trigger-written-twice",
+        "One attempt acts twice.",
+        (
+            Edit(
+                "devices/transport/transport.py",
+                "            raise TriggerRepeatedError(\n",
+                "            TriggerRepeatedError(\n",
+            ),
+        ),
+        ("tests/unit/transport",),
+    ),
+    Exhibit(
+        "settled-without-evidence",
+        "The pump turned with a kinked tube, and the dose counts as given.",
+        (
+            Edit(
+                ACTOR,
+                "        report = act.judge(settled.report, evidence, after)\n",
+                "        report = settled.report\n",
+            ),
+        ),
+        (THIN_PATH, "tests/simulation/test_identity.py"),
+    ),
+    Exhibit(
+        "doubt-taken-for-nothing-done",
+        "What can't be told is done again.",
+        (
+            Edit(
+                ACTOR,
+                "        report = tried.judge(settled.report, attempt.evidence, after)\n",
+                "        report = tried.judge(settled.report, attempt.evidence, after)\n"
+                "        if isinstance(report, CannotTell):\n"
+                "            report = NothingDone(why=report.why)\n",
+            ),
+        ),
+        (THIN_PATH, "tests/simulation/test_holds_and_stops.py", THIN_PATH_DIES),
+    ),
+    Exhibit(
+        "part-taken-for-nothing-done",
+        "After half a dose comes a whole one.",
+        (
+            Edit(
+                ACTOR,
+                '        if attempt.verdict != "part" or act.on_interruption is '
+                "OnInterruption.REPEAT:\n",
+                "        if attempt.verdict:\n",
+            ),
+        ),
+        (THIN_PATH_DIES,),
+    ),
+    Exhibit(
+        "not-quieted-before-it-is-asked",
+        "A pump whose software died turns on until its dose is full, whatever happened since.",
+        (
+            Edit(
+                ACTOR,
+                "            await self.quieten(attempt.equipment, tried, "
+                '"an attempt was interrupted")\n',
+                "",
+            ),
+        ),
+        (THIN_PATH, "tests/simulation/test_making_safe.py", THIN_PATH_DIES),
+    ),
+    Exhibit(
+        "outside-act-not-seen",
+        "Somebody pressed the panel's key while nobody looked.",
+        (
+            Edit(
+                "orchestrator/engine/interlocks/outside_act.py",
+                "        if before is None or now is None or before == now:\n",
+                "        if before is None or now is None or tolerance:\n",
+            ),
+        ),
+        ("tests/simulation/test_idle.py", "tests/simulation/test_judge_of_the_engine.py"),
+    ),
+    Exhibit(
+        "not-asked-anew-who-it-is",
+        "After a lost cable another instrument answers on the line.",
+        (
+            Edit(
+                "orchestrator/engine/recognition.py",
+                "        self._recognised.discard(equipment)\n",
+                "        del equipment\n",
+            ),
+        ),
+        ("tests/simulation/test_exchanged_instrument.py",),
+    ),
+    Exhibit(
+        "proof-kept-over-a-restart",
+        "Somebody changed the bags while the software was down.",
+        (
+            Edit(
+                "orchestrator/engine/register.py",
+                "        if seq < self._state.last_start:\n            return Break.RESTART\n",
+                "",
+            ),
+        ),
+        (THIN_PATH, "tests/simulation/test_identity.py"),
+    ),
+    Exhibit(
+        "carried-over-a-break",
+        "A bag that was parted and joined again is taken for the one that was scanned.",
+        (
+            Edit(
+                GATE,
+                "        if broken is not None:\n",
+                "        if broken is not None and not where:\n",
+            ),
+        ),
+        (GATE_ITSELF,),
+    ),
+    Exhibit(
+        "any-patient's-bag",
+        "A patient gets another's cells.",
+        (
+            Edit(
+                GATE,
+                "        self._refuse_other(scan.label, (expected,), where)\n",
+                "",
+            ),
+        ),
+        (GATE_ITSELF,),
+    ),
+    Exhibit(
+        "freezer-halted-on-latch",
+        "The disk is full, and the cells thaw.",
+        (
+            Edit(
+                "orchestrator/engine/latch.py",
+                'Quieten(attempt.act["quieten"])',
+                "Quieten.HALT",
+            ),
+        ),
+        ("tests/unit/engine/test_latch.py", "tests/simulation/test_latch.py"),
+    ),
+    Exhibit(
+        "goes-on-after-the-latch",
+        "A trigger leaves of which no record can be kept.",
+        (
+            Edit(
+                "orchestrator/engine/core.py",
+                "        if self.journal.latched is not None:\n"
+                "            await self._rest()\n"
+                "            raise JournalLatchedError(\n"
+                '                "go on",\n',
+                "        if self.journal.latched == 'never':\n"
+                "            await self._rest()\n"
+                "            raise JournalLatchedError(\n"
+                '                "go on",\n',
+            ),
+        ),
+        ("tests/simulation/test_latch.py", "tests/unit/engine/test_latch.py"),
+    ),
+    Exhibit(
+        "maximum-by-the-lower-end",
+        "After a reboot the cells lie longer than was shown to be safe.",
+        (Edit(LIMITS, "- ran.highest", "- ran.lowest"),),
+        ("tests/unit/engine", "tests/unit/time"),
+    ),
+    Exhibit(
+        "minimum-by-the-upper-end",
+        "After a reboot the vector is washed off too early.",
+        (
+            Edit(
+                LIMITS,
+                "            left = minimum.base - ran.lowest.base\n",
+                "            left = minimum.base - ran.highest.base\n",
+            ),
+        ),
+        ("tests/unit/engine", "tests/unit/time"),
+    ),
+    Exhibit(
+        "elapsed-by-the-wall-clock",
+        "Somebody sets the clock, and an hour has become a day.",
+        (
+            Edit(
+                LIMITS,
+                "        ran = Duration.of_base(clock.boottime().base - "
+                "limit.started_boottime_ms)\n",
+                "        ran = clock.utc() - limit.started_at\n",
+            ),
+        ),
+        ("tests/unit/engine", "tests/unit/time"),
+    ),
+    Exhibit(
+        "clock-stopped-while-held",
+        "The cells age while the batch is held, and nobody is told.",
+        (
+            Edit(
+                LIMITS,
+                "                if not limit.due and limit.maximum\n",
+                "                if not limit.due and limit.maximum and not any(\n"
+                "                    procedure.reasons\n"
+                "                    for batch in self._core.state.batches.values()\n"
+                "                    for procedure in batch.procedures.values()\n"
+                "                )\n",
+            ),
+        ),
+        ("tests/simulation/test_holds_and_stops.py", "tests/unit/engine", "tests/simulation"),
+    ),
+    Exhibit(
+        "holds-forgotten-at-a-restart",
+        "What people held goes on by itself because the software died.",
+        (
+            Edit(
+                "orchestrator/engine/holds.py",
+                "        for reason, why in procedure.reasons.items():\n"
+                "            control.wait(why, reason)\n",
+                "",
+            ),
+        ),
+        ("tests/simulation/test_holds_and_stops.py", THIN_PATH_DIES),
+    ),
+    Exhibit(
+        "a-request-given-twice-is-done-twice",
+        "A technician's screen asks again after a lost connection, and two batches start.",
+        (
+            Edit(
+                "orchestrator/console/desk.py",
+                "        if request in self._state.answered:\n"
+                "            return _as_answered(self._state.answered[request], command)\n"
+                "        answer",
+                "        answer",
+            ),
+        ),
+        ("tests/unit/console",),
+    ),
+    Exhibit(
+        "saved-state-believed-unsigned",
+        "A damaged or planted snapshot decides which bag is whose.",
+        (
+            Edit(
+                "orchestrator/journal/saved_state.py",
+                "        for note in read_checkpoints(journal, size=saved.seq):\n",
+                "        return saved\n"
+                "        for note in read_checkpoints(journal, size=saved.seq):\n",
+            ),
+        ),
+        ("tests/unit/journal/test_saved_state.py",),
+    ),
+    Exhibit(
+        "answers-taken-whatever-was-asked",
+        "A new version asks for another volume, and the old answer counts.",
+        (
+            Edit(
+                "orchestrator/engine/words.py",
+                "        if word is not None and word.asked != asked:\n",
+                "        if word is not None and word.asked is None:\n",
+            ),
+        ),
+        ("tests/unit/engine", "tests/simulation/test_holds_and_stops.py", "tests/simulation"),
+    ),
+)
