@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests write into memory where it has room for them (8 GiB): an emulated day syncs thousands of times.
 IN_MEMORY = $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -ge 8388608 ] 2>/dev/null && [ -w /dev/shm ] && echo TMPDIR=/dev/shm)
 
-.PHONY: help setup demo test check inspect style types imports docs format trace release-proof peers lock
+.PHONY: help setup demo test check inspect style types imports docs format trace release-proof museum peers lock
 
 help: ## say what can be asked for
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 22
@@ -62,6 +62,9 @@ release-proof: .venv/.installed-dev ## the long proofs, before a release
 
 peers: .venv/.installed ## kill cellwright and its peers at one job (ARGS="--jobs 1": shorter)
 	@$(BIN)/python -m tests.peers.run $(ARGS)
+
+museum: .venv/.installed-dev ## plant faults of the kernel, one at a time, and say which test catches each
+	@$(IN_MEMORY) $(BIN)/python -m tests.museum
 
 lock: .venv/.installed-dev ## pin again; add UPGRADE=1 for the newest that are allowed
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --build-deps-for editable --output-file requirements.lock pyproject.toml && $(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements-dev.lock requirements-dev.in

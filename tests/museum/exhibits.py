@@ -164,7 +164,7 @@ EXHIBITS: Final = (
                 "        del batch, path\n",
             ),
         ),
-        ("tests/unit/engine", THIN_PATH),
+        (THIN_PATH,),
     ),
     Exhibit(
         "leaf-of-the-body-alone",
@@ -291,7 +291,7 @@ EXHIBITS: Final = (
                 "            report = NothingDone(why=report.why)\n",
             ),
         ),
-        (THIN_PATH, "tests/simulation/test_holds_and_stops.py", THIN_PATH_DIES),
+        ("tests/crash/test_kill_daemon.py", "tests/simulation/test_holds_and_stops.py"),
     ),
     Exhibit(
         "part-taken-for-nothing-done",
@@ -304,7 +304,7 @@ EXHIBITS: Final = (
                 "        if attempt.verdict:\n",
             ),
         ),
-        (THIN_PATH_DIES,),
+        (THIN_PATH,),
     ),
     Exhibit(
         "not-quieted-before-it-is-asked",
@@ -316,8 +316,14 @@ EXHIBITS: Final = (
                 '"an attempt was interrupted")\n',
                 "",
             ),
+            Edit(
+                "orchestrator/engine/engine.py",
+                "        await self.actor.quieten(attempt.equipment, act, "
+                'f"{CommandId(command)} was interrupted")\n',
+                "        str(act)\n",
+            ),
         ),
-        (THIN_PATH, "tests/simulation/test_making_safe.py", THIN_PATH_DIES),
+        (THIN_PATH,),
     ),
     Exhibit(
         "outside-act-not-seen",

@@ -315,6 +315,7 @@ def test_a_trigger_without_its_echo_leaves_doubt() -> None:
         with pytest.raises(OutcomeUnknownError):
             await pump.trigger(pump_volume(), FIRST)
         assert paper.triggers == [b"1DO27455\r"]
+        assert [one for one in paper.written if b"DO" in one] == paper.triggers
 
     with_pump(paper, story)
 
