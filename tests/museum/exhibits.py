@@ -13,6 +13,7 @@ JOURNAL: Final = "orchestrator/journal/journal.py"
 ACTOR: Final = "orchestrator/engine/actor.py"
 PUMP: Final = "devices/drivers/watson_marlow_530du.py"
 LIMITS: Final = "orchestrator/engine/limits.py"
+FOLD: Final = "orchestrator/engine/fold.py"
 GATE: Final = "chain_of_identity/gate.py"
 CONVERSATION: Final = "devices/transport/conversation.py"
 
@@ -21,6 +22,7 @@ THIN_PATH_DIES: Final = "tests/simulation/test_thin_path_crash.py"
 JOURNAL_ITSELF: Final = "tests/unit/journal"
 PUMP_ITSELF: Final = "tests/unit/drivers/test_watson_marlow_530du.py"
 GATE_ITSELF: Final = "tests/unit/identity/test_gate.py"
+ELAPSED: Final = ("tests/property/test_elapsed_time.py", "tests/simulation/test_clock.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,8 +420,15 @@ EXHIBITS: Final = (
     Exhibit(
         "maximum-by-the-lower-end",
         "After a reboot the cells lie longer than was shown to be safe.",
-        (Edit(LIMITS, "- ran.highest", "- ran.lowest"),),
-        ("tests/unit/engine", "tests/unit/time"),
+        (
+            Edit(
+                LIMITS,
+                "    return Duration.read(limit.maximum) - ran.highest\n",
+                "    return Duration.read(limit.maximum) - ran.lowest\n",
+            ),
+            Edit(LIMITS, "maximum.base - ran.highest.base", "maximum.base - ran.lowest.base"),
+        ),
+        ELAPSED,
     ),
     Exhibit(
         "minimum-by-the-upper-end",
@@ -427,11 +436,11 @@ EXHIBITS: Final = (
         (
             Edit(
                 LIMITS,
-                "            left = minimum.base - ran.lowest.base\n",
-                "            left = minimum.base - ran.highest.base\n",
+                "if ran is None else ran.lowest\n",
+                "if ran is None else ran.highest\n",
             ),
         ),
-        ("tests/unit/engine", "tests/unit/time"),
+        ELAPSED,
     ),
     Exhibit(
         "elapsed-by-the-wall-clock",
@@ -439,12 +448,16 @@ EXHIBITS: Final = (
         (
             Edit(
                 LIMITS,
-                "        ran = Duration.of_base(clock.boottime().base - "
-                "limit.started_boottime_ms)\n",
-                "        ran = clock.utc() - limit.started_at\n",
+                "        ran_ms = now_ms - mark.ms\n",
+                "        ran_ms = clock.utc().micros // 1_000 - mark.ms\n",
+            ),
+            Edit(
+                FOLD,
+                "    return Mark(at.boot, at.boottime.base)\n",
+                "    return Mark(at.boot, at.at.micros // 1_000)\n",
             ),
         ),
-        ("tests/unit/engine", "tests/unit/time"),
+        ELAPSED,
     ),
     Exhibit(
         "clock-stopped-while-held",
@@ -452,7 +465,8 @@ EXHIBITS: Final = (
         (
             Edit(
                 LIMITS,
-                "                if not limit.due and limit.maximum\n",
+                "                if not limit.due and limit.maximum and "
+                "self.ran_since(limit.mark) is not None\n",
                 "                if not limit.due and limit.maximum and not any(\n"
                 "                    procedure.reasons\n"
                 "                    for batch in self._core.state.batches.values()\n"
