@@ -22,7 +22,12 @@ THIN_PATH_DIES: Final = "tests/simulation/test_thin_path_crash.py"
 JOURNAL_ITSELF: Final = "tests/unit/journal"
 PUMP_ITSELF: Final = "tests/unit/drivers/test_watson_marlow_530du.py"
 GATE_ITSELF: Final = "tests/unit/identity/test_gate.py"
-ELAPSED: Final = ("tests/property/test_elapsed_time.py", "tests/simulation/test_clock.py")
+RESTART: Final = "tests/simulation/test_over_a_restart.py"
+ELAPSED: Final = (
+    "tests/unit/engine/test_limits.py",
+    "tests/property/test_elapsed_time.py",
+    "tests/simulation/test_clock.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +366,7 @@ EXHIBITS: Final = (
                 "",
             ),
         ),
-        (THIN_PATH, "tests/simulation/test_identity.py"),
+        (RESTART,),
     ),
     Exhibit(
         "carried-over-a-break",
@@ -413,6 +418,11 @@ EXHIBITS: Final = (
                 "            await self._rest()\n"
                 "            raise JournalLatchedError(\n"
                 '                "go on",\n',
+            ),
+            Edit(
+                "orchestrator/engine/latch.py",
+                "        for run in runs:\n            run.cancel()\n",
+                "",
             ),
         ),
         ("tests/simulation/test_latch.py", "tests/unit/engine/test_latch.py"),
@@ -487,7 +497,7 @@ EXHIBITS: Final = (
                 "",
             ),
         ),
-        ("tests/simulation/test_holds_and_stops.py", THIN_PATH_DIES),
+        (RESTART,),
     ),
     Exhibit(
         "a-request-given-twice-is-done-twice",
@@ -501,7 +511,7 @@ EXHIBITS: Final = (
                 "        answer",
             ),
         ),
-        ("tests/unit/console",),
+        ("tests/unit/engine_desk/test_requests.py",),
     ),
     Exhibit(
         "saved-state-believed-unsigned",

@@ -75,6 +75,35 @@ def test_an_act_is_halted_when_the_journal_latches(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("PRC-09")
+@pytest.mark.parametrize("latches", [True, False], ids=["latches", "planted: it doesn't"])
+def test_no_trigger_leaves_once_the_journal_has_latched(tmp_path: Path, latches: bool) -> None:
+    """It latches between the durable intent and the trigger, while the pump is made ready."""
+    triggers: list[str] = []
+
+    async def test() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+
+                def latch(recorded: Recorded[AnyEvent]) -> None:
+                    if not _pumping(recorded):
+                        return
+                    cell.room.emulators["P1"].on_moment = lambda _equipment, _moment, request: (
+                        triggers.append(request) if "DO" in request else None
+                    )
+                    if latches:
+                        loop = asyncio.get_running_loop()
+                        loop.call_later(0.005, engine.core.journal.latch, "a write failed: planted")
+
+                engine.core.listeners.append(latch)
+                await begin(engine)
+                await asyncio.sleep(3600)
+            assert (_vessel_mL(cell) < 0.5) == latches
+
+    run_in_virtual_time(test())
+    assert bool(triggers) != latches
+
+
+@pytest.mark.requirement("PRC-09")
 def test_an_attempt_that_outlived_its_trigger_is_halted_when_the_journal_latches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
