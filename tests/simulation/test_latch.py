@@ -80,6 +80,10 @@ def test_no_trigger_leaves_once_the_journal_has_latched(tmp_path: Path, latches:
     """It latches between the durable intent and the trigger, while the pump is made ready."""
     triggers: list[str] = []
 
+    def heard(equipment: str, moment: str, request: str) -> None:
+        if "DO" in request:
+            triggers.append(f"{equipment} {moment} {request}")
+
     async def test() -> None:
         async with thin_cell(tmp_path) as cell:
             async with cell.engine() as engine:
@@ -87,9 +91,7 @@ def test_no_trigger_leaves_once_the_journal_has_latched(tmp_path: Path, latches:
                 def latch(recorded: Recorded[AnyEvent]) -> None:
                     if not _pumping(recorded):
                         return
-                    cell.room.emulators["P1"].on_moment = lambda _equipment, _moment, request: (
-                        triggers.append(request) if "DO" in request else None
-                    )
+                    cell.room.emulators["P1"].on_moment = heard
                     if latches:
                         loop = asyncio.get_running_loop()
                         loop.call_later(0.005, engine.core.journal.latch, "a write failed: planted")
