@@ -256,8 +256,22 @@ EXHIBITS: Final = (
         (
             Edit(
                 CONVERSATION,
-                "        if self._numbered:\n            return\n        # The answer",
-                "        return\n        # The answer",
+                "        if self._numbered:\n"
+                "            self._drop()  # what it holds can't become the next answer\n"
+                "            return\n",
+                "        self._must_greet = False\n        return\n",
+            ),
+        ),
+        ("tests/unit/transport/test_conversation.py",),
+    ),
+    Exhibit(
+        "not-greeted-after-a-lost-answer",
+        "Another instrument stands on the line, or answers are one behind.",
+        (
+            Edit(
+                CONVERSATION,
+                "        self._must_greet = self._greeting is not None\n",
+                "        self._must_greet = False\n",
             ),
         ),
         ("tests/unit/transport/test_conversation.py",),
