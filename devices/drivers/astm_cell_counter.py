@@ -52,7 +52,8 @@ from devices.drivers.reads import ALIKE_ATTEMPTS_MAX, READ_ATTEMPTS_MAX, not_off
 from devices.interfaces.cell_count import CountCells, CounterReady
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Cut, NoReplyError
+from devices.transport.conversation import Conversation, NoReplyError
+from devices.transport.framing import Cut
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,

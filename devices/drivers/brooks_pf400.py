@@ -57,7 +57,8 @@ from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, re
 from devices.interfaces.container_transport import GripperHolds, PickContainer, PlaceContainer
 from devices.interfaces.driver import DeviceIdentity, MadeReadyError, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError
+from devices.transport.framing import lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,

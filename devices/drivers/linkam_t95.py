@@ -46,7 +46,8 @@ from devices.drivers.reads import not_offered, read_alike, read_frame
 from devices.interfaces.controlled_freezing import RampSegment, StageTemperature, temperature_of
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Cut, Greeting, NoReplyError
+from devices.transport.conversation import Conversation, Greeting, NoReplyError
+from devices.transport.framing import Cut
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,

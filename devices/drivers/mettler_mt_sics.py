@@ -37,7 +37,8 @@ from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, re
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.weighing import Tare, Weight
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError
+from devices.transport.framing import lines
 from orchestrator.kernel.acts import (
     Act,
     AllDone,

@@ -42,7 +42,8 @@ from devices.drivers.reads import not_offered, read_alike, read_frame
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.valves import InterlockInput, SetValves, ValvesOpen
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Cut, Greeting, NoReplyError
+from devices.transport.conversation import Conversation, Greeting, NoReplyError
+from devices.transport.framing import Cut
 from orchestrator.kernel.acts import (
     Act,
     AllDone,

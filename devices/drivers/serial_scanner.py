@@ -32,7 +32,8 @@ from devices.drivers.reads import ALIKE_ATTEMPTS_MAX, READ_ATTEMPTS_MAX, not_off
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.scanning import LabelRead
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import QUIET_ATTEMPTS_MAX, Conversation, lines
+from devices.transport.conversation import QUIET_ATTEMPTS_MAX, Conversation
+from devices.transport.framing import lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import Act, Facts, Quieten, Reading
 from orchestrator.kernel.errors import OutcomeUnknownError, RefusedError

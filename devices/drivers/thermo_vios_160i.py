@@ -56,13 +56,8 @@ from devices.interfaces.climate import (
 )
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import (
-    Conversation,
-    Greeting,
-    NoReplyError,
-    OvertakenError,
-    lines,
-)
+from devices.transport.conversation import Conversation, Greeting, NoReplyError, OvertakenError
+from devices.transport.framing import lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,

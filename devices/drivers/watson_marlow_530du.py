@@ -50,7 +50,8 @@ from devices.drivers.reads import READ_ATTEMPTS_MAX, not_offered, read_alike, re
 from devices.interfaces.driver import DeviceIdentity, Settled, Standing
 from devices.interfaces.fluid_transfer import PumpCount, PumpVolume, TurnEmptyPump
 from devices.sheets.sheet import sheet_of
-from devices.transport.conversation import Conversation, Greeting, NoReplyError, lines
+from devices.transport.conversation import Conversation, Greeting, NoReplyError
+from devices.transport.framing import lines
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.acts import (
     Act,

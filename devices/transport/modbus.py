@@ -40,7 +40,8 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterResponse,
 )
 
-from devices.transport.conversation import Conversation, Counts, Cut
+from devices.transport.conversation import Conversation, Counts
+from devices.transport.framing import Cut
 from devices.transport.transport import Transport
 from orchestrator.kernel.errors import DeviceFaultError, OutcomeUnknownError, RefusedError
 from orchestrator.kernel.identifiers import CommandId

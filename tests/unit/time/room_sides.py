@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from devices.transport.conversation import conversing, lines
+from devices.transport.conversation import conversing
+from devices.transport.framing import lines
 from devices.transport.pseudo_terminal import open_pty
 from devices.transport.serial_line import SerialSettings, open_serial
 from devices.transport.tcp import connect_tcp, serve_tcp

@@ -13,15 +13,13 @@ import pytest
 
 from devices.transport.conversation import (
     Conversation,
-    Framer,
     Greeting,
     NoReplyError,
     OvertakenError,
     StrangerError,
     conversing,
-    frames,
-    lines,
 )
+from devices.transport.framing import Framer, frames, lines
 from devices.transport.memory import MemoryLine, memory_wire
 from devices.transport.transport import LineClosedError
 from orchestrator.kernel.errors import OutcomeUnknownError

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import serial
 
-from devices.transport.conversation import conversing, lines
+from devices.transport.conversation import conversing
+from devices.transport.framing import lines
 from devices.transport.pseudo_terminal import PseudoTerminal, open_pty
 from devices.transport.serial_line import SerialSettings, open_serial
 from devices.transport.tcp import connect_tcp, read_tcp_address, serve_tcp

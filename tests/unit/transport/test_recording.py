@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.transport.conversation import conversing, lines
+from devices.transport.conversation import conversing
+from devices.transport.framing import lines
 from devices.transport.memory import memory_wire
 from devices.transport.recording import (
     PlayedLine,
