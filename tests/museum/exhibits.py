@@ -23,6 +23,10 @@ JOURNAL_ITSELF: Final = "tests/unit/journal"
 PUMP_ITSELF: Final = "tests/unit/drivers/test_watson_marlow_530du.py"
 GATE_ITSELF: Final = "tests/unit/identity/test_gate.py"
 RESTART: Final = "tests/simulation/test_over_a_restart.py"
+RESTORED: Final = "tests/simulation/test_restored.py"
+FREEZING: Final = "tests/simulation/test_freezing_rescue.py"
+WITNESS_ITSELF: Final = "tests/unit/journal/test_witness.py"
+BACKUP: Final = "tests/unit/cli/test_backup_and_restore.py"
 ELAPSED: Final = (
     "tests/unit/engine/test_limits.py",
     "tests/property/test_elapsed_time.py",
@@ -551,5 +555,159 @@ EXHIBITS: Final = (
             ),
         ),
         ("tests/unit/engine", "tests/simulation/test_holds_and_stops.py", "tests/simulation"),
+    ),
+    Exhibit(
+        "what-ran-goes-on-after-a-restore",
+        "What was done after the backup isn't on record, and is done again.",
+        (
+            Edit(
+                "orchestrator/engine/restored.py",
+                '        yield StateChanged(batch=name, path=path, trigger="start")\n'
+                '    yield StateChanged(batch=name, path=path, trigger="hold", why=WHY, '
+                "reason=RESTORED)\n",
+                '        yield StateChanged(batch=name, path=path, trigger="start")\n',
+            ),
+        ),
+        (RESTORED,),
+    ),
+    Exhibit(
+        "an-open-act-is-sure-after-a-restore",
+        "The instrument did more than the attempt that is open, and its count is believed.",
+        (
+            Edit(
+                "orchestrator/engine/restored.py",
+                "            and batch.phases[path].words[number].attempts[-1].verdict "
+                '!= "uncertain"\n',
+                "            and batch.phases[path].words[number].attempts[-1].verdict "
+                '== "uncertain"\n',
+            ),
+        ),
+        (RESTORED,),
+    ),
+    Exhibit(
+        "old-epoch-accepted",
+        "A daemon goes on with the journal of before a restore, beside the new one.",
+        (
+            Edit(
+                "orchestrator/journal/witness.py",
+                "            if epoch <= self._epoch:\n",
+                "            if epoch:\n",
+            ),
+        ),
+        (BACKUP,),
+    ),
+    Exhibit(
+        "older-journal-accepted",
+        "A journal that was put back is gone on with, and what came after it is done again.",
+        (
+            Edit(
+                "orchestrator/journal/witness.py",
+                "        if signed:\n            held_events",
+                "        if not signed:\n            held_events",
+            ),
+        ),
+        (WITNESS_ITSELF,),
+    ),
+    Exhibit(
+        "witnessed-before-it-is-on-disk",
+        "The witness's host loses power, and the newest checkpoints that it vouched for.",
+        (Edit("orchestrator/journal/witness.py", "            os.fsync(file)\n", ""),),
+        (WITNESS_ITSELF,),
+    ),
+    Exhibit(
+        "a-curve-begun-again",
+        "Frozen cells are frozen a second time.",
+        (
+            Edit(
+                "orchestrator/engine/words.py",
+                "        choices=choices if rescue is None else rescue.choices,\n",
+                "        choices=choices,\n",
+            ),
+            Edit(
+                "orchestrator/console/reconciling.py",
+                "    if isinstance(act, RampSegment) and act.containers:\n",
+                "    if isinstance(act, RampSegment) and not act.containers:\n",
+            ),
+        ),
+        (FREEZING,),
+    ),
+    Exhibit(
+        "plateau-taken-for-above-nucleation",
+        "Ice has begun to form, and people are told that the curve may count as done.",
+        (
+            Edit(
+                "orchestrator/engine/freezing_rescue.py",
+                "        if min(been_at) > self.ice_forms_below:\n",
+                "        if stands_at > self.ice_forms_below:\n",
+            ),
+        ),
+        ("tests/unit/engine/test_freezing_rescue.py", FREEZING),
+    ),
+    Exhibit(
+        "second-segment-from-anywhere",
+        "The bags have warmed meanwhile, and are cooled from there as if nothing had been.",
+        (
+            Edit(
+                "orchestrator/engine/freezing_rescue.py",
+                "        if abs(stands_at - act.begins_at) > self._begins_within:\n",
+                "        if stands_at < act.to:\n",
+            ),
+        ),
+        ("tests/unit/engine/test_freezing_rescue.py", FREEZING),
+    ),
+    Exhibit(
+        "signed-after-a-jump",
+        "A signature bears a time at which nobody signed.",
+        (
+            Edit(
+                "orchestrator/engine/wall_clock.py",
+                "        if state.jumped or self._jumped(now):\n",
+                "        if self._jumped(now):\n",
+            ),
+        ),
+        ("tests/simulation/test_clock.py",),
+    ),
+    Exhibit(
+        "an-unsynchronised-clock-believed",
+        "The host's clock lost its battery, and a limit that ran out days ago has hours left.",
+        (
+            Edit(
+                "orchestrator/engine/wall_clock.py",
+                "                synchronised=trusted,\n"
+                '                offset=str(offset) if trusted else "",\n',
+                "                synchronised=True,\n"
+                '                offset=str(offset) if trusted else "0 s",\n',
+            ),
+        ),
+        ("tests/simulation/test_clock.py",),
+    ),
+    Exhibit(
+        "one-reading-decides",
+        "A digit was damaged on a wire without checksum, and a dose is settled by it.",
+        (
+            Edit(
+                "devices/drivers/reads.py",
+                "            if agree >= 2 + line.troubles():\n",
+                "            if agree >= 1 + line.troubles():\n",
+            ),
+            Edit(
+                "devices/drivers/reads.py",
+                "        if earlier == later if alike is None else alike(earlier, later):\n",
+                "        if agree:\n",
+            ),
+        ),
+        ("tests/property/test_frames.py", "tests/unit/drivers"),
+    ),
+    Exhibit(
+        "judge-counts-no-repeat",
+        "A dose was given twice, and the proof says that none was.",
+        (
+            Edit(
+                "orchestrator/records/comparison.py",
+                '            found["repeated"].append(_finding("repeated", act, balance.more))\n',
+                '            _finding("repeated", act, balance.more)\n',
+            ),
+        ),
+        ("tests/unit/records/test_comparison.py",),
     ),
 )
