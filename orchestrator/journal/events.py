@@ -385,6 +385,54 @@ class BatchMade(Frozen):
     signature: Signed
 
 
+class AmendedLimit(Frozen):
+    """A recipe's time limit with other bounds; a running one goes on from where it began."""
+
+    limit: str
+    minimum: str = ""
+    maximum: str = ""
+
+
+class BatchAmended(Frozen):
+    """One binding of a running batch was changed by two people, between its acts.
+
+    ``recipe`` (a digest), ``engine`` (a version), ``cell`` (a digest) or ``equipment`` (a serial
+    number). What has run stays as it was.
+    """
+
+    kind: Literal["batch_amended"] = "batch_amended"
+    batch: BatchId
+    amendment: str = Field(description="Its name within the batch, e.g. amendment-1")
+    binding: Literal["recipe", "engine", "cell", "equipment"]
+    old: str
+    new: str
+    at: str = Field(description="Path in the recipe, or the instrument; empty if it is the whole")
+    changes: tuple[str, ...] = Field(description="What is different, a sentence each")
+    containers: tuple[Named, ...] = Field(default=(), description="What an addendum binds besides")
+    limits: tuple[AmendedLimit, ...] = ()
+    reason: str
+    signatures: tuple[Signed, ...] = Field(description="As performed, then as verified")
+
+
+class AmendmentProposed(Frozen):
+    """A person signed an amendment; nothing is changed until a second one does."""
+
+    kind: Literal["amendment_proposed"] = "amendment_proposed"
+    batch: BatchId
+    amendment: str
+    proposed: BatchAmended = Field(description="With the first signature alone")
+
+
+class AmendmentRejected(Frozen):
+    """A proposed amendment won't be made: somebody refused it or withdrew it."""
+
+    kind: Literal["amendment_rejected"] = "amendment_rejected"
+    batch: BatchId
+    amendment: str
+    why: str
+    by: UserId
+
+
 class BatchStartAsked(Frozen):
     """A person had the batch started: it is admitted as soon as its long leases are free."""
 
@@ -989,6 +1037,9 @@ AnyEvent = Annotated[
     | ContainerPlaced
     | ContainerReleased
     | BatchMade
+    | AmendmentProposed
+    | BatchAmended
+    | AmendmentRejected
     | BatchStartAsked
     | BatchStarted
     | BatchEnded
