@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "approve": ("approve", "Sign a recipe: authored, reviewed, approved, by three people"),
     "receive": ("receive", "Put on file what has arrived: lots, material, kits, bags, tubes"),
     "order": ("order", "Make a batch of an approved recipe, and start it"),
+    "amend": ("amend", "Change what a running batch is bound to, by two people"),
     "answer": ("answer", "List what people owe, and take, report, decide, verify or sign it"),
     "time": ("host_time", "Look at the host's clock, or sign what time it is"),
     "status": ("status", "Print one page per patient, from the journal alone"),

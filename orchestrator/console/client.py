@@ -36,6 +36,9 @@ from orchestrator.virtual_time import VirtualTimeLoop, standing_still
 ANSWER_WITHIN_S: Final = 30.0
 """Longer than the daemon lets a view be waited for; on a loop with real time only."""
 
+IN_AN_ADDRESS_MOST: Final = 4_000
+"""Characters of a view's arguments that an address holds; more goes into a body."""
+
 _HOST: Final = "http://daemon"
 _WAITS_HEADER: Final = "cellwright-waits"
 _CONTENT: Final = {"content-type": "application/json"}
@@ -90,6 +93,8 @@ class ConsoleClient:
         """
         what = f"look at the view {name}"
         url, query = _view(name, newer_than, arguments)
+        if _is_much(newer_than, arguments):
+            return (await self._post(url, _wanted(arguments), what))["view"]
         while True:
             _refuse_foreign(self._path, what)
             with _explained(self._path, what):
@@ -176,6 +181,9 @@ class BlockingConsoleClient:
     def view(self, name: str, *, newer_than: int = -1, **arguments: str) -> Mapping[str, Any]:
         """As ``ConsoleClient.view``."""
         url, query = _view(name, newer_than, arguments)
+        if _is_much(newer_than, arguments):
+            said = self._ask("POST", url, f"look at the view {name}", body=_wanted(arguments))
+            return said["view"]
         while True:
             said = self._ask("GET", url, f"look at the view {name}", query=query)
             if "waited" not in said:
@@ -230,6 +238,15 @@ def _limits() -> httpx.Timeout:
     """Return how long to wait: for ever where time is virtual, as a dead peer hangs up."""
     is_virtual = isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
     return httpx.Timeout(None if is_virtual else ANSWER_WITHIN_S)
+
+
+def _is_much(newer_than: int, arguments: Mapping[str, str]) -> bool:
+    """Return whether a view's arguments go into a body; what is waited for has few."""
+    return newer_than < 0 and sum(map(len, arguments.values())) > IN_AN_ADDRESS_MOST
+
+
+def _wanted(arguments: Mapping[str, str]) -> str:
+    return json.dumps({"arguments": dict(arguments)})
 
 
 def _view(name: str, newer_than: int, arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:

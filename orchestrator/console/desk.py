@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from pydantic import ValidationError
 
 from orchestrator.console.alarms import Alarms
+from orchestrator.console.amending import Amendments
 from orchestrator.console.batches import SAFE_ON_AN_OLD_VIEW, Batches
 from orchestrator.console.clearing import Clearing
 from orchestrator.console.deviations import Deviations
@@ -81,6 +82,7 @@ class Desk:
         equipment, clearing = Equipment(office), Clearing(office)
         reconciling = Reconciling(office, equipment)
         recipes, batches, receiving = Recipes(office), Batches(office), Receiving(office)
+        amendments = Amendments(office)
         alarms, deviations, people = Alarms(office), Deviations(office), People(office)
         self._commands: Final[dict[str, Carry]] = {
             "take_task": reporting.take,
@@ -114,6 +116,9 @@ class Desk:
             "approve_recipe": recipes.sign("approved"),
             "make_batch": batches.make,
             "start_batch": batches.start,
+            "propose_amendment": amendments.propose,
+            "verify_amendment": amendments.verify,
+            "reject_amendment": amendments.reject,
         }
 
     async def view(self, name: str, *, newer_than: int = -1, **arguments: str) -> Mapping[str, Any]:
@@ -126,7 +131,9 @@ class Desk:
             )
         state = self._core.state
         await self._core.bells.until("news", lambda: state.seq > newer_than)
-        return {"version": state.seq, **make(self._engine, arguments)}
+        made = make(self._engine, arguments)
+        shown = made if isinstance(made, dict) else await made
+        return {"version": state.seq, **shown}
 
     async def give(self, command: Command) -> Given:
         once = self._requests.setdefault(command.request, asyncio.Lock())

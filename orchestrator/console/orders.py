@@ -9,7 +9,7 @@ what is signed is held to the same rules again (``misfits``), as things stand by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -97,6 +97,20 @@ class Ordering:
                 self.state, self.config, recipe, binding, self.coi, self.now
             )
         return Proposal(binding, self._lines, self._problems)
+
+    def of_materials(self, materials: Sequence[Material]) -> list[BoundContainer]:
+        """Return what could be bound for words that come to a batch besides."""
+        self._taken |= set(self.use.values())
+        return [
+            _bound(one.name, found)
+            for one in materials
+            if (found := self._found(one.name, *_wanted(one, self.coi)))
+        ]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what stands against it so far."""
+        return tuple(self._problems)
 
     def _refuse_unknown_words(self, recipe: Recipe) -> None:
         known = [one.name for one in (*recipe.materials, *recipe.kits)]
@@ -210,7 +224,9 @@ def misfits(
     for name, (wanted, fits, _) in words:
         if why := _why_not(state, str(binding.container(name)), wanted, fits, coi, now):
             found.append(f"{name!r}: {why}")
-    return (*found, *_wrong_units(config, recipe, binding))
+    units = {one.name: str(one.equipment) for one in binding.units}
+    places = {one.unit: str(one.place) for one in binding.places}
+    return (*found, *wrong_units(config, recipe, units, places))
 
 
 def _why_not(
@@ -221,11 +237,20 @@ def _why_not(
     return "" if fits(state.containers[chosen]) else f"{chosen} isn't {wanted}"
 
 
-def _wrong_units(config: CellConfig, recipe: Recipe, binding: Binding) -> Iterator[str]:
-    """Yield what can't play its role in this cell, or stands at a place that isn't its own."""
-    places = {one.unit: one.place for one in binding.places}
+def wrong_units(
+    config: CellConfig, recipe: Recipe, units: Mapping[str, str], at: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what can't play its role in this cell, or stands at a place that isn't its own.
+
+    Args:
+        config: The process cell.
+        recipe: Whose roles are played.
+        units: Role to unit.
+        at: Role to the place that the batch holds there.
+    """
+    places = dict(at)
     for role in recipe.equipment:
-        bound, place = str(binding.unit(role.name)), places.pop(role.name, None)
+        bound, place = units[role.name], places.pop(role.name, None)
         unit = config.by_unit.get(bound)
         if unit is None or unit.kind != role.kind:
             yield f"{role.name!r}: {bound} isn't a {role.kind} of the cell {config.name}"

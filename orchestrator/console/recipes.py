@@ -68,6 +68,12 @@ class Recipes:
                     f"sign recipe {recipe}", why="it isn't on file", do_next="Submit it first"
                 )
             what = f"sign {known.document} version {known.version} as {meaning}"
+            if known.amends:
+                raise RefusedError(
+                    what,
+                    why=f"it is batch {known.amends}'s, as it was amended; no other is made of it",
+                    do_next="Write what shall hold for other batches into the protocol",
+                )
             called = self._core.state.people[user].printed_name
             require_recipe_signer(what, known.signers, meaning, user, called=called)
             reason = str(arguments.get("reason", "")).strip()

@@ -57,9 +57,13 @@ LOGIN_BYTES_MAX: Final = 8_192
 HEAD_BYTES_MAX: Final = 16_384
 CONNECTIONS_MAX: Final = 256
 
-DOCUMENTS: Final[Mapping[str, str]] = {"submit_recipe": "content"}
-"""Commands and their argument that is a whole JSON document, kept to the byte. It is one long
-text to the eye of the gate, which therefore looks into it.
+DOCUMENTS: Final[Mapping[str, str]] = {
+    "submit_recipe": "content",
+    "propose_amendment": "content",
+    "amendment": "content",
+}
+"""Commands and views, and their argument that is a whole JSON document, kept to the byte. It is
+one long text to the eye of the gate, which therefore looks into it.
 """
 
 DOCUMENT_DEPTH_MAX: Final = 100
@@ -103,6 +107,12 @@ class DaemonMistakeError(UncertainError):
 class _Credentials(Frozen):
     user: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=1024)
+
+
+class _Wanted(Frozen):
+    """A view whose arguments are too much for an address; it is never waited for."""
+
+    arguments: dict[str, str]
 
 
 class _Session(Frozen):
@@ -196,6 +206,20 @@ def make_app(
             return {"view": await console.view(known, newer_than=newer_than, **arguments)}
 
         return _Look(ask, ends)
+
+    @app.post("/view/{name}", openapi_extra=_takes(_Wanted))
+    async def view_of_much(  # pyright: ignore[reportUnusedFunction]
+        name: str, request: Request
+    ) -> Response:
+        async def ask() -> dict[str, Any]:
+            what = f"show the view {shown(name)!r}"
+            known = admitted(name, what="the name of a view")
+            fields = await _object(request, what, BODY_BYTES_MAX)
+            _gate({**fields, "name": known}, what, secret="")
+            wanted = _checked(_Wanted, fields, what)
+            return {"view": await console.view(known, newer_than=-1, **wanted.arguments)}
+
+        return _answer(*await _said(ask))
 
     @app.exception_handler(HTTPException)
     async def no_route(  # pyright: ignore[reportUnusedFunction]

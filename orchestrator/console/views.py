@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
+from orchestrator.console.amending import amendment_view, amendments_view
 from orchestrator.console.clearing import left, waits_for_its_batch
 from orchestrator.console.orders import order_view, why_unusable
 from orchestrator.console.second_looks import labels_to_read
@@ -311,7 +312,10 @@ def order(engine: Engine, arguments: Mapping[str, str]) -> dict[str, Any]:
     )
 
 
-VIEWS: Final[Mapping[str, Callable[[Engine, Mapping[str, str]], dict[str, Any]]]] = {
+Made = dict[str, Any] | Awaitable[dict[str, Any]]
+"""A view, or what is awaited for it because an instrument is asked."""
+
+VIEWS: Final[Mapping[str, Callable[[Engine, Mapping[str, str]], Made]]] = {
     "work": work,
     "batches": batches,
     "people": people,
@@ -320,5 +324,7 @@ VIEWS: Final[Mapping[str, Callable[[Engine, Mapping[str, str]], dict[str, Any]]]
     "deviations": deviations,
     "time": time,
     "order": order,
+    "amendment": amendment_view,
+    "amendments": amendments_view,
 }
 """The views by name."""

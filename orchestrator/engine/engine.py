@@ -17,6 +17,7 @@ from typing import Any, Final
 from devices.interfaces.driver import Driver, Standing
 from orchestrator.engine.actor import Actor
 from orchestrator.engine.alarms import Alarms
+from orchestrator.engine.amending import Amending
 from orchestrator.engine.anchoring import Anchoring
 from orchestrator.engine.clearing import Needs
 from orchestrator.engine.core import Core
@@ -168,6 +169,9 @@ class Engine:
         self._keeper = StateKeeper(folder, self.core, VERSION, self.alarms)
         self.core.listeners.append(lambda _: self._keeper.look())
         Anchoring(self.core, self.spawn)
+        self.amending = Amending(
+            self.core, self.holds, self.limits, self.recipe_by_digest, self._walk_anew, VERSION
+        )
         self.watches = Watches(self.core, self._traces, self.recognition)
         self._recipes: dict[str, Recipe] = {}
         """By digest, the recipes that were read from the journal since the start."""
@@ -207,6 +211,9 @@ class Engine:
             if not batch.broken and self.unknown_time.concerns(name):
                 self._controls_of(name)
         await self.unknown_time.look()
+        for name, batch in core.state.batches.items():
+            if batch.status == "running" and not batch.broken:
+                await self.amending.hold_strange(BatchId(name))
         for name, batch in tuple(core.state.batches.items()):
             if batch.status == "running":
                 await self._resume(BatchId(name))
@@ -336,7 +343,17 @@ class Engine:
             return  # its record doesn't fit: nothing of it may act
         if known.broken_path == "*":
             await self.mend_batch(batch)
+        self._controls_of(batch)
+        await self.amending.let_go_on(batch)
         self._run(batch)
+
+    async def _walk_anew(self, batch: BatchId) -> None:
+        """Have a batch that is at rest walk from its record again."""
+        run = self._runs[batch]
+        run.cancel()
+        await asyncio.wait({run})
+        self._run(batch)
+        self._controls_of(batch)
 
     async def _let_go(self, batch: BatchId) -> None:
         """End what a batch that has ended still owns or waits for."""

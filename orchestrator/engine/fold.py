@@ -24,6 +24,7 @@ from orchestrator.engine.state import (
     LATE_REPORT,
     RESTORED,
     AlarmState,
+    AmendmentState,
     AnsweredState,
     AttemptState,
     AwaitedScan,
@@ -314,20 +315,71 @@ def _batch_made(state: HostState, at: Recorded[Any], event: ev.BatchMade) -> Non
         places={one.name: one.is_ for one in event.places},
         ordered={one.name: one.is_ for one in event.ordered},
         made_at=at.at,
+        engine=event.engine,
     )
     for named in (*event.containers, *event.kits):
-        container = state.containers.get(named.is_)
-        if container is not None:
-            _assign(state, named.is_, container, event)
+        _assign(state, named.is_, event.batch, event.coi)
 
 
-def _assign(state: HostState, name: str, container: ContainerState, event: ev.BatchMade) -> None:
+def _assign(state: HostState, name: str, batch: str, coi: str) -> None:
     """Give a container to a batch; whose cells it holds was said when it was received."""
+    container = state.containers.get(name)
+    if container is None:
+        return
     inner = [one for one in state.containers.values() if one.kit == name]
     for one in (container, *inner):
-        one.batch = one.batch or event.batch
+        one.batch = one.batch or batch
         if one.what not in SHARED:
-            one.coi = one.coi or event.coi
+            one.coi = one.coi or coi
+
+
+def _amendment_proposed(state: HostState, at: Recorded[Any], event: ev.AmendmentProposed) -> None:
+    proposed = event.proposed
+    batch = state.batches[event.batch]
+    batch.changed = at.seq
+    batch.amendments[event.amendment] = AmendmentState(
+        binding=proposed.binding,
+        old=proposed.old,
+        new=proposed.new,
+        at=proposed.at,
+        changes=list(proposed.changes),
+        reason=proposed.reason,
+        proposed_by=proposed.signatures[0].signer,
+        proposed_at=at.at,
+        seq=at.seq,
+    )
+    if proposed.binding == "recipe":
+        state.recipes[proposed.new].amends = event.batch
+
+
+def _amendment_rejected(state: HostState, at: Recorded[Any], event: ev.AmendmentRejected) -> None:
+    batch = state.batches[event.batch]
+    batch.changed = at.seq
+    known = batch.amendments[event.amendment]
+    known.status, known.decided_by, known.why_not = "rejected", event.by, event.why
+
+
+def _batch_amended(state: HostState, at: Recorded[Any], event: ev.BatchAmended) -> None:
+    batch = state.batches[event.batch]
+    batch.changed = at.seq
+    known = batch.amendments[event.amendment]
+    known.status, known.decided_by = "made", event.signatures[-1].signer
+    match event.binding:
+        case "recipe":
+            batch.recipe = event.new
+        case "engine":
+            batch.engine = event.new
+        case "cell":
+            batch.cell = event.new
+        case "equipment":
+            batch.serials[event.at] = event.new
+    for named in event.containers:
+        batch.containers[named.name] = named.is_
+        _assign(state, named.is_, event.batch, batch.coi)
+    for bounds in event.limits:
+        limit = state.limits.get(bounds.limit)
+        if limit is not None:
+            limit.minimum, limit.maximum, limit.due = bounds.minimum, bounds.maximum, False
 
 
 def _batch_start_asked(state: HostState, at: Recorded[Any], event: ev.BatchStartAsked) -> None:
@@ -337,7 +389,9 @@ def _batch_start_asked(state: HostState, at: Recorded[Any], event: ev.BatchStart
 
 def _batch_started(state: HostState, at: Recorded[Any], event: ev.BatchStarted) -> None:
     del at
-    state.batches[event.batch].status = "running"
+    batch = state.batches[event.batch]
+    batch.status = "running"
+    batch.serials = {name: one.serial for name, one in state.equipment.items() if one.serial}
 
 
 def _batch_ended(state: HostState, at: Recorded[Any], event: ev.BatchEnded) -> None:
@@ -851,6 +905,9 @@ _STEPS: Final = cast(
         "container_placed": _container_placed,
         "container_released": _container_released,
         "batch_made": _batch_made,
+        "amendment_proposed": _amendment_proposed,
+        "amendment_rejected": _amendment_rejected,
+        "batch_amended": _batch_amended,
         "batch_start_asked": _batch_start_asked,
         "batch_started": _batch_started,
         "batch_ended": _batch_ended,

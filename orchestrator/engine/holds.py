@@ -37,6 +37,9 @@ BY_PERSON = "person"
 TIME_UNKNOWN = "time unknown"
 """The reason for which a unit procedure is held until a time is known."""
 
+BOUND = "bound to another"
+"""The reason for which a batch is held that is bound to another version or cell file."""
+
 BROKEN = "broken"
 """The reason of every unit procedure of a batch that stands still."""
 
@@ -369,6 +372,13 @@ class Holds:
                 why=control.reasons[TIME_UNKNOWN],
                 do_next="Have the clock synchronised, or sign the time (`cellwright time`); it "
                 "then goes on",
+            )
+        if BOUND in control.reasons and trigger in ("restart", "resume"):
+            raise IllegalTransitionError(
+                what,
+                why=control.reasons[BOUND],
+                do_next=f"Have two people bind it anew (`cellwright amend {batch}`); it then goes "
+                "on. Or start the daemon as it was",
             )
         late = [one for one in control.reasons if one.startswith(LATE_REPORT)]
         if late and trigger in ("restart", "resume"):

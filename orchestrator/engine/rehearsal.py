@@ -133,7 +133,7 @@ class Rehearsal(BoundNames):
 
 
 async def rehearse(
-    state: HostState, config: CellConfig, recipes: Mapping[str, str]
+    state: HostState, config: CellConfig, recipes: Mapping[str, str], *, only: str = ""
 ) -> list[Rehearsed]:
     """Return how each open phase of each running batch goes with this version.
 
@@ -141,10 +141,11 @@ async def rehearse(
         state: Folded from the journal.
         config: The process cell that the daemon will run.
         recipes: The content of each recipe on file, by its digest.
+        only: The batch that is meant; empty means all.
     """
     found: list[Rehearsed] = []
     for name, batch in state.batches.items():
-        if batch.status != "running":
+        if batch.status != "running" or only not in ("", name):
             continue
         begun = [path for path, one in batch.phases.items() if one.state not in _ENDED]
         try:

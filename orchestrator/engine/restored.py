@@ -52,9 +52,17 @@ def put_at_rest(
             if whose == name
             and batch.phases[path].words[number].attempts[-1].verdict != "uncertain"
         ]
-        for procedure in _to_go_on(batch, recipe_of(batch.recipe)):
-            events += _held(state, one, batch, procedure)
+        events += held(state, one, recipe_of(batch.recipe), why=WHY, reason=RESTORED)
         yield one, events
+
+
+def held(
+    state: HostState, batch: BatchId, recipe: Recipe, *, why: str, reason: str
+) -> Iterator[AnyEvent]:
+    """Yield what holds all of a batch that would go on, while it doesn't walk."""
+    known = state.batches[batch]
+    for procedure in _to_go_on(known, recipe):
+        yield from _held(state, batch, known, procedure, why, reason)
 
 
 def alarm_of(restored: JournalRestored, last: Instant | None) -> AlarmRaised:
@@ -96,18 +104,20 @@ def _state_of(batch: BatchState, path: str) -> PhaseState:
     return batch.procedures.get(path, ProcedureState()).state
 
 
-def _held(state: HostState, name: BatchId, batch: BatchState, procedure: str) -> Iterator[AnyEvent]:
+def _held(
+    state: HostState, name: BatchId, batch: BatchState, procedure: str, why: str, reason: str
+) -> Iterator[AnyEvent]:
     path = PhasePath(procedure)
     if _state_of(batch, procedure) is PhaseState.IDLE:  # else it would begin by itself
         yield StateChanged(batch=name, path=path, trigger="start")
-    yield StateChanged(batch=name, path=path, trigger="hold", why=WHY, reason=RESTORED)
+    yield StateChanged(batch=name, path=path, trigger="hold", why=why, reason=reason)
     for phase, known in batch.phases.items():
         if phase.startswith(f"{procedure}/") and (known.state, "hold") in LEADS_TO:
-            yield StateChanged(batch=name, path=PhasePath(phase), trigger="hold", why=WHY)
+            yield StateChanged(batch=name, path=PhasePath(phase), trigger="hold", why=why)
     for task, asked in state.tasks.items():
         if asked.batch != name or asked.work != "do" or not asked.path.startswith(f"{procedure}/"):
             continue
         if asked.status == "offered":
-            yield TaskWithdrawn(task=TaskId(task), why=WHY)
+            yield TaskWithdrawn(task=TaskId(task), why=why)
         elif asked.status == "taken" and not asked.recalled:
-            yield TaskRecalled(task=TaskId(task), why=WHY)
+            yield TaskRecalled(task=TaskId(task), why=why)

@@ -100,6 +100,26 @@ class ProcedureState:
 
 
 @dataclass(slots=True)
+class AmendmentState:
+    """An amendment that was proposed: what it changes, and what became of it."""
+
+    binding: str
+    old: str
+    new: str
+    at: str
+    changes: list[str]
+    reason: str
+    proposed_by: str
+    proposed_at: Instant
+    seq: int
+    """The event that holds it whole."""
+    status: str = "proposed"
+    """Then ``made`` or ``rejected``."""
+    decided_by: str = ""
+    why_not: str = ""
+
+
+@dataclass(slots=True)
 class BatchState:
     """One batch as far as it has come. Names map the recipe's words to this batch's things."""
 
@@ -126,6 +146,11 @@ class BatchState:
     broken_path: str = ""
     """Where, if a phase's record was what broke it; ``*`` if it was an unforeseen error."""
     procedures: dict[str, ProcedureState] = field(default_factory=dict)
+    engine: str = ""
+    """The version of the software that it is bound to."""
+    serials: Texts = field(default_factory=dict)
+    """Of each instrument that had shown its serial number as the batch was started."""
+    amendments: dict[str, AmendmentState] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -340,6 +365,8 @@ class RecipeState:
     version: str
     signers: Texts = field(default_factory=dict)
     submitted_seq: int = 0
+    amends: str = ""
+    """The batch for which it was amended: no other is made of it."""
 
 
 @dataclass(slots=True)

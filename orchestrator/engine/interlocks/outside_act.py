@@ -16,6 +16,12 @@ def outside_act(permit: Permit) -> str | None:
         known = permit.state.equipment.get(equipment)
         if known is None:
             return f"{equipment} hasn't shown itself since the start"
+        bound = permit.batch.serials.get(equipment, "")
+        if bound and known.serial and bound != known.serial:
+            return (
+                f"the batch is bound to {equipment} with the serial number {bound}, and "
+                f"{known.serial} stands there (`cellwright amend {permit.batch_name} equipment`)"
+            )
         if RESTORED in known.outside:
             return f"{equipment} wasn't looked at since the journal was restored from a backup"
         if known.outside:
