@@ -229,7 +229,7 @@ def verify(
         if as_json:
             say_json(_shown(console, batch, amendment)[1])
         else:
-            say(f"{amendment} holds. `cellwright restart {batch}` lets the batch go on.")
+            say(f"{amendment} holds. `cellwright answer {batch} --command restart` lets it go on.")
 
 
 def reject(

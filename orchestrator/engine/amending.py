@@ -124,7 +124,8 @@ class Amending:
             raise RefusedError(
                 what,
                 why=f"{', '.join(moving) or 'no part of it'} isn't held by a person",
-                do_next=f"Hold it first (`cellwright hold {batch}`), and restart it afterwards",
+                do_next=f"Hold it first (`cellwright answer {batch} --command hold`), and have it "
+                "restarted afterwards",
             )
 
     async def amend(self, event: BatchAmended, answer: CommandAnswered) -> int:

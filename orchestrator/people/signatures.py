@@ -149,20 +149,25 @@ def faults(events: Iterable[Frozen]) -> list[str]:
     """Return what is wrong with the signatures of a whole record, a line for each.
 
     A signature that fits but stands on two events was copied with its body: one signing,
-    used twice.
+    used twice. On what was proposed and on what came of it, it stands once each.
     """
     found: list[str] = []
     seen: set[str] = set()
+    proposed: set[str] = set()
     for event in events:
-        mine = signatures_on(event)
-        record = record_of(event) if mine else b""
+        inner: object = getattr(event, "proposed", None)
+        signed_here = inner if isinstance(inner, Frozen) else event
+        mine = signatures_on(signed_here)
+        record = record_of(signed_here) if mine else b""
         for one in mine:
             whose = f"signature of {one.printed_name} at {one.signed_at} as {one.meaning}"
             if not fits(one, record):
                 found.append(f"{whose}: it wasn't given on the record where it stands")
-            elif one.signed_digest in seen:
+            elif one.signed_digest in seen or (
+                signed_here is not event and one.signed_digest in proposed
+            ):
                 found.append(f"{whose}: it stands on two records, and was given once")
-            seen.add(one.signed_digest)
+            (seen if signed_here is event else proposed).add(one.signed_digest)
     return found
 
 

@@ -77,6 +77,16 @@ class ClockStory:
     started: At
     due: At | None = None
     ended: At | None = None
+    amended: ev.AmendedLimit | None = None
+    """Its bounds since an amendment, if one changed them while it ran."""
+
+
+@dataclass(slots=True)
+class AmendmentStory:
+    """An amendment, from its proposal to what two people made of it."""
+
+    proposed: At
+    decided: At | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +120,11 @@ class BatchHistory:
     events: list[At] = field(default_factory=list[At])
     recipe: At | None = None
     recipe_signed: list[At] = field(default_factory=list[At])
+    bound_recipe: At | None = None
+    """The recipe that the batch is bound to: the ordered one, or as it was amended last."""
+    submitted: dict[str, At] = field(default_factory=dict[str, At])
+    """By digest, what put each recipe on file."""
+    amendments: dict[str, AmendmentStory] = field(default_factory=dict[str, AmendmentStory])
     start_asked: At | None = None
     started: At | None = None
     ended: At | None = None
@@ -136,7 +151,10 @@ class BatchHistory:
     def containers(self) -> dict[str, str]:
         """Return the batch's containers, each with the recipe's name for it."""
         made: ev.BatchMade = self.made.event
-        named: dict[str, str] = {one.is_: one.name for one in (*made.containers, *made.kits)}
+        amended = [one.event for one in self.of_kind(ev.BatchAmended)]
+        besides = [one for event in amended for one in event.containers]
+        every = (*made.containers, *made.kits, *besides)
+        named: dict[str, str] = {one.is_: one.name for one in every}
         for name, container in self.state.containers.items():
             if container.batch == self.batch:
                 named.setdefault(name, "")
@@ -225,6 +243,10 @@ class _Walk:
     def _own(self, at: At) -> None:
         history = self._history
         match at.event:
+            case ev.AmendmentProposed(amendment=amendment):
+                history.amendments[amendment] = AmendmentStory(at)
+            case ev.BatchAmended() | ev.AmendmentRejected():
+                self._decided(at)
             case ev.BatchStartAsked():
                 history.start_asked = at
             case ev.BatchStarted():
@@ -263,6 +285,18 @@ class _Walk:
         if path in history.phases:
             history.phases[path].events.append(at)
 
+    def _decided(self, at: At) -> None:
+        history, event = self._history, at.event
+        history.amendments[event.amendment].decided = at
+        if not isinstance(event, ev.BatchAmended):
+            return
+        if event.binding == "recipe":
+            history.bound_recipe = history.submitted[event.new]
+        for bounds in event.limits:
+            for story in history.clocks:
+                if story.started.event.limit == bounds.limit and story.ended is None:
+                    story.amended, story.due = bounds, None
+
     def _note_volumes(self, at: At, intended: ev.AttemptIntended) -> None:
         containers = self._history.state.containers
         act = intended.act or intended.asked
@@ -287,9 +321,11 @@ class _Walk:
             case ev.DeviationClosed(deviation=deviation) if deviation in self._deviations:
                 history.closed[deviation] = at
                 history.events.append(at)
-            case ev.RecipeSubmitted(recipe=recipe) if recipe == history.made.event.recipe:
-                history.recipe = at
-                history.events.append(at)
+            case ev.RecipeSubmitted(recipe=recipe):
+                history.submitted[recipe] = at
+                if recipe == history.made.event.recipe:
+                    history.recipe = history.bound_recipe = at
+                    history.events.append(at)
             case ev.RecipeSigned(recipe=recipe) if recipe == history.made.event.recipe:
                 history.recipe_signed.append(at)
                 history.events.append(at)

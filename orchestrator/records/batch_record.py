@@ -48,6 +48,7 @@ from orchestrator.records.procedure import Procedure, reading_in_words
 from orchestrator.records.record_model import (
     ActEntry,
     AlarmEntry,
+    AmendmentEntry,
     AnswerEntry,
     BatchRecord,
     Binding,
@@ -166,6 +167,7 @@ class _Assembly:
             holds=tuple(self._holds()),
             deviations=tuple(self._deviations()),
             reconciliations=tuple(self._reconciliations()),
+            amendments=tuple(self._amendments()),
             outside_acts=tuple(self._outside_acts(used)),
             interruptions=tuple(self._interruptions()),
             clearances=tuple(self._clearances()),
@@ -220,8 +222,10 @@ class _Assembly:
 
     def _bound(self) -> Iterator[Binding]:
         made = self._made
+        amended = [one.event for one in self._history.of_kind(ev.BatchAmended)]
+        besides = tuple(one for event in amended for one in event.containers)
         for kind, named in (
-            ("container", made.containers),
+            ("container", (*made.containers, *besides)),
             ("kit", made.kits),
             ("unit", made.units),
             ("place", made.places),
@@ -400,15 +404,18 @@ class _Assembly:
         minimum = event.minimum
         if not minimum and lag is not None and lag.minimum is not None:
             minimum = str(lag.minimum)
+        maximum = event.maximum
+        if story.amended is not None:
+            minimum, maximum = story.amended.minimum, story.amended.maximum
         return ClockEntry(
             clock=event.limit.removeprefix(f"{self._history.batch}/"),
             started_at=story.started.at,
             started_seq=story.started.seq,
             ended_at=_at(story.ended),
             minimum=minimum,
-            maximum=event.maximum,
+            maximum=maximum,
             used=used,
-            left=_left(event.maximum, used),
+            left=_left(maximum, used),
             ran_out_at=_at(story.due),
             tier=event.tier,
             source=event.source,
@@ -511,6 +518,28 @@ class _Assembly:
                 verdict=one.event.verdict,
                 done="",
                 signatures=self._signatures_on(one),
+            )
+
+    def _amendments(self) -> Iterator[AmendmentEntry]:
+        for name, story in self._history.amendments.items():
+            proposed: ev.BatchAmended = story.proposed.event.proposed
+            decided = None if story.decided is None else story.decided.event
+            made = isinstance(decided, ev.BatchAmended)
+            yield AmendmentEntry(
+                seq=story.proposed.seq,
+                amendment=name,
+                binding=proposed.binding,
+                old=proposed.old,
+                new=proposed.new,
+                at=proposed.at,
+                changes=proposed.changes,
+                reason=proposed.reason,
+                proposed_by=proposed.signatures[0].signer,
+                proposed_at=story.proposed.at,
+                status="proposed" if decided is None else "made" if made else "rejected",
+                decided_at=_at(story.decided),
+                why_not=decided.why if isinstance(decided, ev.AmendmentRejected) else "",
+                signatures=self._signatures_on(story.decided) if made and story.decided else (),
             )
 
     def _outside_acts(self, used: set[str]) -> Iterator[OutsideActEntry]:
@@ -691,10 +720,10 @@ class _Assembly:
 
 def _recipe_in(history: BatchHistory) -> Recipe | None:
     """Return the recipe from its bytes in the journal; None where this version can't read it."""
-    if history.recipe is None:
+    if history.bound_recipe is None:
         return None
     try:
-        return Recipe.read(history.recipe.event.content.encode())
+        return Recipe.read(history.bound_recipe.event.content.encode())
     except RecipeRefusedError:
         return None
 

@@ -35,6 +35,7 @@ from orchestrator.journal.events import (
     AttemptReconciled,
     AttemptSettled,
     AttemptUncertain,
+    BatchAmended,
     BatchEnded,
     BatchMade,
     BranchTaken,
@@ -314,6 +315,8 @@ class _Journal:
                 self.recipes[event.recipe] = event.content
             case BatchMade():
                 self.bound[event.batch] = event.recipe
+            case BatchAmended(binding="recipe"):
+                self.bound[event.batch] = event.new
             case BatchEnded(how="complete"):
                 self.complete.add(event.batch)
             case BranchTaken():

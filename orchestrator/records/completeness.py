@@ -80,6 +80,12 @@ def _end(record: BatchRecord) -> Iterator[str]:
         yield f"the batch ended as {record.status}"
 
 
+def _amendments(record: BatchRecord) -> Iterator[str]:
+    for one in record.amendments:
+        if one.status == "proposed":
+            yield f"{one.amendment} is proposed, and nobody has decided on it"
+
+
 def _phases(record: BatchRecord) -> Iterator[str]:
     for phase in record.procedure:
         if phase.ended_at is None:
@@ -276,6 +282,7 @@ RULES: Final[dict[str, Rule]] = {
     "master recipe": _master,
     "signatures": _signatures,
     "end of the batch": _end,
+    "amendments": _amendments,
     "phases": _phases,
     "acts": _acts_settled,
     "performed by": _performed,

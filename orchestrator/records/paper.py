@@ -140,6 +140,7 @@ class _Paper:
         none: list[str] = []
         for title, lines in (
             ("Deviations", list(self._deviations())),
+            ("Amendments", list(self._amendments())),
             ("Attempts reconciled by people", list(self._reconciliations())),
             ("Attempts that didn't do all at once", list(self._uneven_attempts())),
             ("Identity refused", list(self._identity_refused())),
@@ -185,6 +186,20 @@ class _Paper:
             yield (
                 f"[{one.seq}] {_time(one.opened_at)} {one.deviation}{where}: {one.text}; opened by "
                 f"{self._who(one.opened_by)}; {closed}"
+            )
+
+    def _amendments(self) -> Iterator[str]:
+        for one in self._record.amendments:
+            signed = "; ".join(f"{each.meaning}: {self._signed(each)}" for each in one.signatures)
+            decided = {
+                "made": signed,
+                "rejected": f"rejected: {one.why_not}",
+                "proposed": "nobody has decided on it",
+            }[one.status]
+            yield (
+                f"[{one.seq}] {_time(one.proposed_at)} {one.amendment} of the {one.binding}, "
+                f"proposed by {self._who(one.proposed_by)} because {one.reason}: "
+                f"{' '.join(one.changes)} {decided}"
             )
 
     def _reconciliations(self) -> Iterator[str]:

@@ -441,6 +441,25 @@ class ReconciliationEntry(Frozen):
     signatures: tuple[SignatureEntry, ...]
 
 
+class AmendmentEntry(Frozen):
+    """A binding of the batch that was changed while it ran, or was to be."""
+
+    seq: int
+    amendment: str
+    binding: str
+    old: str
+    new: str
+    at: str
+    changes: tuple[str, ...]
+    reason: str
+    proposed_by: str
+    proposed_at: Instant
+    status: Literal["proposed", "made", "rejected"]
+    decided_at: Instant | None
+    why_not: str
+    signatures: tuple[SignatureEntry, ...]
+
+
 class OutsideActEntry(Frozen):
     """What an instrument of this batch showed that no recorded act explains."""
 
@@ -723,6 +742,7 @@ class BatchRecord(Frozen):
     holds: tuple[HoldEntry, ...]
     deviations: tuple[DeviationEntry, ...]
     reconciliations: tuple[ReconciliationEntry, ...]
+    amendments: tuple[AmendmentEntry, ...] = ()
     outside_acts: tuple[OutsideActEntry, ...]
     interruptions: tuple[InterruptionEntry, ...]
     clearances: tuple[ClearanceEntry, ...]

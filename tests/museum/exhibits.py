@@ -563,8 +563,8 @@ EXHIBITS: Final = (
             Edit(
                 "orchestrator/engine/restored.py",
                 '        yield StateChanged(batch=name, path=path, trigger="start")\n'
-                '    yield StateChanged(batch=name, path=path, trigger="hold", why=WHY, '
-                "reason=RESTORED)\n",
+                '    yield StateChanged(batch=name, path=path, trigger="hold", why=why, '
+                "reason=reason)\n",
                 '        yield StateChanged(batch=name, path=path, trigger="start")\n',
             ),
         ),

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from devices.interfaces.fluid_transfer import PumpVolume
 from devices.interfaces.scanning import Identify
-from orchestrator.engine.engine import Engine
+from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.journal.events import (
     AnyEvent,
     BatchMade,
@@ -193,7 +193,7 @@ def _made(batch: BatchId, recipe: Recipe, cell: str, now: Instant) -> BatchMade:
         coi=CoiId(f"COI-{batch}"),
         recipe=recipe.digest,
         cell=cell,
-        engine="test",
+        engine=VERSION,
         containers=tuple(Named(name=part, is_=f"{KIT}/{part}") for part in parts),
         kits=(Named(name="kit", is_=KIT),),
         units=(),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hw_mocks.ledger_record import ledger_of
 from hw_mocks.world import materials, run_a
-from orchestrator.engine.engine import Engine
+from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.journal.events import (
     AnyEvent,
     AttemptIntended,
@@ -207,7 +207,7 @@ def _on_file(engine: Engine) -> tuple[AnyEvent, ...]:
             coi=CoiId("COI-A"),
             recipe=written.digest,
             cell=engine.core.cell.digest,
-            engine="test",
+            engine=VERSION,
             containers=(Named(name="bag", is_=BAG),),
             kits=(),
             units=(),

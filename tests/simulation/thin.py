@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hw_mocks.technicians import Slips
 from hw_mocks.world import World, materials, run_a, run_b
-from orchestrator.engine.engine import Engine
+from orchestrator.engine.engine import VERSION, Engine
 from orchestrator.journal.events import (
     AnyEvent,
     BatchMade,
@@ -213,7 +213,7 @@ def on_file(now: Instant, cell_digest: str, recipe: Recipe | None = None) -> lis
             coi=CoiId("COI-A"),
             recipe=recipe.digest,
             cell=cell_digest,
-            engine="test",
+            engine=VERSION,
             containers=(
                 Named(name="patient bag", is_=BAG),
                 Named(name="vessel", is_=f"{KIT}/vessel"),

@@ -13,6 +13,7 @@ from typing import IO, Any
 import pytest
 
 from orchestrator.cli import main as command
+from orchestrator.engine.engine import VERSION
 from orchestrator.journal.checkpoints import Signer
 from orchestrator.journal.events import (
     EVENTS,
@@ -162,7 +163,7 @@ def a_story() -> list[AnyEvent]:
             coi=CoiId("COI-A"),
             recipe=RecipeDigest(recipe.digest),
             cell="0" * 64,
-            engine="0.1.0",
+            engine=VERSION,
             containers=(Named(name="bag", is_="C-1"),),
             kits=(),
             units=(),

@@ -84,6 +84,24 @@ def running(*before: str) -> Ready:
     return ready
 
 
+async def to_be_amended(cell: EmulatedCell, engine: Engine) -> Asked:
+    await running("hold")(cell, engine)
+    addendum = {"do": "skip", "out": "move/once/03-transfer"}
+    asked = {"binding": "recipe", "addendum": addendum, "reason": "Nothing is left to move"}
+    return "supervisor", {"batch": str(BATCH), **asked}
+
+
+async def amendment_proposed(cell: EmulatedCell, engine: Engine) -> Asked:
+    login, arguments = await to_be_amended(cell, engine)
+    await cell.give(login, "propose_amendment", **arguments)
+    return "quality", {"batch": str(BATCH), "amendment": "amendment-1"}
+
+
+async def amendment_refused(cell: EmulatedCell, engine: Engine) -> Asked:
+    login, arguments = await amendment_proposed(cell, engine)
+    return login, {**arguments, "why": "It can be moved"}
+
+
 async def phase_unverified(cell: EmulatedCell, engine: Engine) -> Asked:
     await running()(cell, engine)
     path = PhasePath("move/once/01-verify")
@@ -265,6 +283,9 @@ READY: dict[str, list[Ready]] = {
             place="transfer-station",
         ),
     ],
+    "propose_amendment": [to_be_amended],
+    "verify_amendment": [amendment_proposed],
+    "reject_amendment": [amendment_refused],
     "hold": [running()],
     "pause": [running()],
     "stop": [running()],

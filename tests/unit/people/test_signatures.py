@@ -16,8 +16,10 @@ import pytest
 
 from orchestrator.journal.events import (
     EVENTS,
+    AmendmentProposed,
     AnyEvent,
     AttemptReconciled,
+    BatchAmended,
     ContainerReleased,
     DeviationClosed,
     HostStopped,
@@ -251,3 +253,35 @@ def test_two_people_sign_once_as_performed_and_once_as_verified() -> None:
     ):
         with pytest.raises(RefusedError, match="then as verified"):
             require_two_people("clear", wrong)
+
+
+@pytest.mark.requirement("SIG-02")
+def test_an_amendment_bears_the_signature_of_its_proposal_once() -> None:
+    bare = amended()
+    mine = sign(record_of(bare), TINA, "performed", at=NOW)
+    yours = sign(record_of(bare), TOM, "verified", at=NOW)
+    proposal = AmendmentProposed(
+        batch=BatchId("B-1"), amendment="amendment-1", proposed=amended(mine)
+    )
+    made = amended(mine, yours)
+    assert not faults([proposal, made])
+    assert len(faults([proposal, proposal])) == 1
+    assert len(faults([proposal, made, made])) == 2
+    other = proposal.model_copy(update={"proposed": amended(mine, new="e" * 64)})
+    (fault,) = faults([other])
+    assert "wasn't given on the record" in fault
+
+
+def amended(*signatures: Signed, new: str = "d" * 64) -> BatchAmended:
+    """Return an amendment of a recipe."""
+    return BatchAmended(
+        batch=BatchId("B-1"),
+        amendment="amendment-1",
+        binding="recipe",
+        old="c" * 64,
+        new=new,
+        at="culture/feed",
+        changes=("Operation 'culture/feed' is gone.",),
+        reason="Few cells",
+        signatures=signatures,
+    )

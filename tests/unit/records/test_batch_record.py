@@ -37,6 +37,7 @@ from orchestrator.records.paper import WIDTH, on_paper
 from orchestrator.records.record_model import (
     ActEntry,
     AlarmEntry,
+    AmendmentEntry,
     ClearanceEntry,
     ClockEntry,
     ContainerEntry,
@@ -441,6 +442,13 @@ SPOILED: dict[str, Spoil] = {
         "signatures": (r.signatures[0].model_copy(update={"fits": False}),)
     },
     "end of the batch": lambda r: {"status": "stopped"},
+    "amendments": lambda r: {
+        "amendments": (
+            AmendmentEntry(seq=1, amendment="amendment-1", binding="recipe", old="a", new="b",
+                           at="", changes=(), reason="r", proposed_by="U", proposed_at=r.made_at,
+                           status="proposed", decided_at=None, why_not="", signatures=()),
+        )
+    },
     "phases": lambda r: _phases(r, ended_at=None),
     "acts": lambda r: _with_acts(r, _last_attempt(outcome="uncertain")),
     "performed by": lambda r: _phases(r, performed_by=()),
