@@ -186,8 +186,9 @@ async def _of_host(engine: Engine, batch: BatchId, name: str, binding: str, reas
     findings: tuple[Finding, ...] = ()
     if binding == "cell":
         problems += wrong_units(core.cell.config, recipe, known.units, known.places)
+        anywhere = {(one.rule, one.text) for one in check_recipe(recipe)}
         found = check_recipe(recipe, core.cell.config)
-        findings = tuple(one for one in found if one.severity == "refuse")
+        findings = tuple(one for one in found if (one.rule, one.text) not in anywhere)
     event = BatchAmended.model_validate(
         {
             "batch": batch,
