@@ -712,7 +712,7 @@ class Summary(Frozen):
 class BatchRecord(Frozen):
     """One batch, from the journal alone."""
 
-    format: Literal["batch_record/1"] = "batch_record/1"
+    format: Literal["batch_record/2"] = "batch_record/2"
     batch: str
     therapy_event: str
     status: str

@@ -341,7 +341,7 @@ def test_reports_are_made_on_paper_in_json_and_into_a_file(
     assert paper.status == 0
     assert paper.out.splitlines()[1].startswith("BATCH RECORD  B-1")
     (told,) = call(capsys, "report", BATCH, "--data", folder, "--json").objects
-    assert told["format"] == "batch_record/1"
+    assert told["format"] == "batch_record/2"
     assert told["summary"]["acts"] == 12
     out = tmp_path / "record.json"
     silent = call(capsys, "report", BATCH, "--data", folder, "--json", "--out", out)
