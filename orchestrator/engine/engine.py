@@ -333,6 +333,7 @@ class Engine:
         if places:
             await self.leases.take(batch, ADMISSION, places, until_end_of_batch=True)
         await self.core.record(batch, BatchStarted(batch=batch))
+        await self.amending.hold_strange(batch)
         self._run(batch)
 
     async def _resume(self, batch: BatchId) -> None:

@@ -23,6 +23,7 @@ JOURNAL_ITSELF: Final = "tests/unit/journal"
 PUMP_ITSELF: Final = "tests/unit/drivers/test_watson_marlow_530du.py"
 GATE_ITSELF: Final = "tests/unit/identity/test_gate.py"
 RESTART: Final = "tests/simulation/test_over_a_restart.py"
+AMENDED: Final = "tests/simulation/test_amended_batches.py"
 RESTORED: Final = "tests/simulation/test_restored.py"
 FREEZING: Final = "tests/simulation/test_freezing_rescue.py"
 WITNESS_ITSELF: Final = "tests/unit/journal/test_witness.py"
@@ -709,5 +710,72 @@ EXHIBITS: Final = (
             ),
         ),
         ("tests/unit/records/test_comparison.py",),
+    ),
+    Exhibit(
+        "amended-while-it-moves",
+        "The recipe changes under an act that is under way.",
+        (
+            Edit(
+                "orchestrator/engine/amending.py",
+                "        if moving or not self._holds.controls(batch):\n",
+                "        if not self._holds.controls(batch):\n",
+            ),
+        ),
+        (AMENDED,),
+    ),
+    Exhibit(
+        "what-has-run-may-be-amended",
+        "The record says that another procedure ran than did.",
+        (
+            Edit(
+                "orchestrator/recipe/amend.py",
+                "        if was is not None and (now is None or _own(was) != _own(now)):\n",
+                "        if was is not None and now is not None and _own(was) != _own(now):\n",
+            ),
+            Edit(
+                "orchestrator/recipe/amend.py",
+                "        if late or over:\n",
+                "        if over:\n",
+            ),
+        ),
+        (AMENDED,),
+    ),
+    Exhibit(
+        "an-addendum-that-is-not-checked",
+        "A step goes that a later one needs, and the pump draws from a bag that isn't joined.",
+        (
+            Edit(
+                "orchestrator/console/amending.py",
+                "        return (*self.problems, *refused)\n",
+                "        return self.problems if refused else (*self.problems, *refused)\n",
+            ),
+        ),
+        (AMENDED,),
+    ),
+    Exhibit(
+        "another-version-goes-on",
+        "A new version goes on with a batch that nobody bound to it.",
+        (
+            Edit(
+                "orchestrator/engine/amending.py",
+                "        if not why or any(BOUND in one.reasons "
+                "for one in known.procedures.values()):\n",
+                "        if why or any(BOUND in one.reasons "
+                "for one in known.procedures.values()):\n",
+            ),
+        ),
+        ("tests/simulation/test_rebound_batches.py",),
+    ),
+    Exhibit(
+        "an-exchanged-instrument-is-as-good",
+        "A balance that nobody qualified for the batch weighs its doses.",
+        (
+            Edit(
+                "orchestrator/engine/interlocks/outside_act.py",
+                "        if bound and known.serial and bound != known.serial:\n",
+                "        if bound and not known.serial:\n",
+            ),
+        ),
+        ("tests/simulation/test_rebound_batches.py",),
     ),
 )

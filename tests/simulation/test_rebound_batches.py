@@ -22,7 +22,7 @@ from orchestrator.kernel.quantities import mL, second
 from orchestrator.process_cell.config import load_cell
 from orchestrator.process_cell.emulated import EmulatedCell
 from orchestrator.virtual_time import run_in_virtual_time
-from tests.simulation.thin import BATCH, CELL, KIT, TRANSFERRED, begin, thin_cell
+from tests.simulation.thin import BATCH, CELL, KIT, TRANSFERRED, begin, on_file, thin_cell
 
 pytestmark = pytest.mark.leaves_tasks("engines are left as a death leaves them")
 
@@ -109,6 +109,29 @@ def exchange(cell: EmulatedCell, folder: Path, monkeypatch: pytest.MonkeyPatch) 
         return known.model_copy(update={"serial": STRANGER}) if is_it else known
 
     monkeypatch.setattr(MettlerMtSics, "identify", stranger)
+
+
+def test_a_batch_that_was_made_under_another_version_does_nothing_before_it_is_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with thin_cell(tmp_path) as cell:
+            async with cell.engine() as engine:
+                now, digest = engine.core.clock.utc(), engine.core.cell.digest
+                await engine.core.record_for_host(*on_file(now, digest))
+                cell.sever(engine)
+            monkeypatch.setattr("orchestrator.engine.engine.VERSION", "0.2.0")
+            async with cell.engine() as engine:
+                await cell.give("supervisor", "start_batch", batch=str(BATCH))
+                await asyncio.sleep(HOUR_S)
+                state = engine.core.state.batches[BATCH]
+                assert set(state.procedures["move"].reasons) == {BOUND}
+                assert not state.phases
+                await amend(cell, binding="engine")
+                await asyncio.wait_for(engine.ended(BATCH), 200_000.0)
+                assert vessel_mL(cell) == pytest.approx(TRANSFERRED.to(mL), abs=1.0)
+
+    run_in_virtual_time(story())
 
 
 def test_a_batch_of_another_cell_file_is_held_until_two_people_bind_it(tmp_path: Path) -> None:
