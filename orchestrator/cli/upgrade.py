@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -19,6 +19,8 @@ from orchestrator.cli.status import read_known
 from orchestrator.engine.engine import VERSION
 from orchestrator.engine.rehearsal import Rehearsed, rehearse
 from orchestrator.process_cell.config import load_cell
+
+_OTHER: Final = {"engine": "another version", "cell": "another process cell file"}
 
 
 def run(
@@ -35,8 +37,8 @@ def run(
 
     Each is run on its recorded answers, and must ask what the record holds. Exit status 1 if
     one doesn't: that batch would stand still, the others would go on. With --json one object
-    with version, cell_is_the_batches (whether each batch was made for this cell file) and
-    phases (batch, path, phase, words, why; an empty why agrees).
+    with version, to_be_bound (by batch, the bindings that two people must make anew: engine,
+    cell) and phases (batch, path, phase, words, why; an empty why agrees).
     """
     if not check:
         raise CallRefusedError(
@@ -49,16 +51,26 @@ def run(
     if known.damage is not None:
         raise known.damage
     rehearsed = asyncio.run(rehearse(known.state, loaded.config, known.recipes))
-    other_cell = sorted(
-        name
-        for name, batch in known.state.batches.items()
-        if batch.status == "running" and batch.cell != loaded.digest
-    )
+    to_be_bound = {
+        name: bindings
+        for name, batch in sorted(known.state.batches.items())
+        if batch.status in ("made", "running")
+        and (
+            bindings := [
+                binding
+                for binding, was, now in (
+                    ("engine", batch.engine, VERSION),
+                    ("cell", batch.cell, loaded.digest),
+                )
+                if was != now
+            ]
+        )
+    }
     if as_json:
         say_json(
             {
                 "version": VERSION,
-                "cell_is_the_batches": not other_cell,
+                "to_be_bound": to_be_bound,
                 "phases": [asdict(one) for one in rehearsed],
             }
         )
@@ -66,8 +78,12 @@ def run(
         say("\n".join([f"cellwright {VERSION}", *map(_line, rehearsed)]))
         if not rehearsed:
             say("No phase is open.")
-        for name in other_cell:
-            say(f"{name} was made for another process cell file than {loaded.source}.")
+        for name, bindings in to_be_bound.items():
+            for binding in bindings:
+                say(
+                    f"{name} is bound to {_OTHER[binding]}: it will be held until two people bind "
+                    f"it (cellwright amend {binding} {name})."
+                )
     differ = list(dict.fromkeys(one.batch for one in rehearsed if not one.agrees))
     if not differ:
         return 0

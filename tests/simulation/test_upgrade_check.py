@@ -133,7 +133,13 @@ def test_the_command_says_so_and_writes_nothing(
     before = (tmp_path / "journal.sqlite").read_bytes()
     call = ["upgrade", str(CELL), "--check", "--data", str(tmp_path)]
     assert main(call) == 0
-    assert "03-transfer (transfer/1): agrees" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "03-transfer (transfer/1): agrees" in printed
+    assert "is bound to" not in printed
+    with monkeypatch.context() as newer:
+        newer.setattr("orchestrator.cli.upgrade.VERSION", "0.2.0")
+        assert main(call) == 0
+        assert "B-1 is bound to another version: it will be held" in capsys.readouterr().out
     change_transfer(monkeypatch)
     assert main(call) == 1
     told = capsys.readouterr()
